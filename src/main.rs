@@ -1,1 +1,138 @@
-fn main(){}
+//! The `fanfare` binary: command line and environment in, exit code out.
+
+mod cli;
+mod config;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use fanfare::server::{max_connections_for, raise_descriptor_limit};
+use fanfare::{Broadcast, Outcome, Server};
+use log::{LevelFilter, info, warn};
+
+use crate::cli::{Arguments, Command};
+use crate::config::Settings;
+
+fn main() -> ExitCode {
+    let done = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Help) => print(&cli::help()),
+        Ok(Command::Version) => print(&cli::version()),
+        Ok(Command::Serve(arguments)) => serve(&arguments),
+        Err(error) => Err(Failure::usage(error)),
+    };
+    let Err(failure) = done else {
+        return ExitCode::SUCCESS;
+    };
+    // Not `eprintln`: that panics if nobody reads.
+    let _ = write!(io::stderr(), "fanfare: {}", failure.message);
+    ExitCode::from(failure.exit_code)
+}
+
+/// Why the binary ends before it was asked to.
+struct Failure {
+    exit_code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn usage(error: impl fmt::Display) -> Self {
+        Self {
+            exit_code: 2,
+            message: format!("{error}\ntry 'fanfare --help'\n"),
+        }
+    }
+
+    fn run_time(error: impl fmt::Display) -> Self {
+        Self {
+            exit_code: 1,
+            message: format!("{error}\n"),
+        }
+    }
+}
+
+fn serve(arguments: &Arguments) -> Result<(), Failure> {
+    let settings = Settings::new(arguments, std::env::vars_os()).map_err(Failure::usage)?;
+    start_log(settings.log_level);
+    for warning in &settings.warnings {
+        warn!("{warning}");
+    }
+    let mut config = settings.server;
+    let descriptor_limit = raise_limit();
+    config.hub.max_connections = max_connections(settings.max_connections, descriptor_limit)
+        .unwrap_or(config.hub.max_connections);
+    info!(
+        "fanfare {} descriptor_limit={} max_connections={} max_rooms={} max_message_size={} \
+         max_client_buffer={} features={}",
+        env!("CARGO_PKG_VERSION"),
+        descriptor_limit.map_or("unknown".to_owned(), |limit| limit.to_string()),
+        config.hub.max_connections,
+        config.hub.max_rooms,
+        config.hub.limits.max_message_size,
+        config.hub.max_client_buffer,
+        cli::features(),
+    );
+    let mut server = Server::bind(config).map_err(Failure::run_time)?;
+    server.stop_on_signals().map_err(Failure::run_time)?;
+    match server
+        .run(&mut Broadcast::new(settings.echo))
+        .map_err(Failure::run_time)?
+    {
+        Outcome::Drained | Outcome::TimedOut => Ok(()),
+        Outcome::Interrupted => Err(Failure::run_time("stopped at once by a second signal")),
+    }
+}
+
+/// Raises the descriptor limit as far as it goes, and says how far that was.
+fn raise_limit() -> Option<u64> {
+    let limit = raise_descriptor_limit();
+    limit
+        .inspect_err(|error| warn!("cannot raise the descriptor limit: {error}"))
+        .ok()
+}
+
+/// How many clients there may be: as many as were asked for, or as there are descriptors for.
+fn max_connections(asked: Option<usize>, descriptor_limit: Option<u64>) -> Option<usize> {
+    let possible = descriptor_limit.map(max_connections_for);
+    if let (Some(asked), Some(possible)) = (asked, possible) {
+        if asked > possible {
+            warn!(
+                "max_connections={asked} but descriptors for {possible}: raise the hard limit \
+                 (ulimit -Hn, LimitNOFILE=)"
+            );
+        }
+    }
+    asked.or(possible)
+}
+
+/// Logs to stderr. `RUST_LOG`, where it is set, overrides the level.
+fn start_log(level: LevelFilter) {
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level).parse_default_env();
+    builder.format(|line, record| {
+        let (time, level) = (line.timestamp(), record.level());
+        match record.target() {
+            // Our own lines say what they are about.
+            own if own.split("::").next() == Some("fanfare") => {
+                writeln!(line, "{time} {level:<5} {}", record.args())
+            }
+            other => writeln!(line, "{time} {level:<5} {other}: {}", record.args()),
+        }
+    });
+    builder.init();
+}
+
+/// Prints what was asked for. A reader that has seen enough (`fanfare --help | head`) is no
+/// failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::run_time(format!(
+            "cannot write to stdout: {error}"
+        ))),
+        _ => Ok(()),
+    }
+}

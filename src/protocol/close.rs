@@ -76,14 +76,20 @@ impl CloseFrame<'_> {
         let [high, low, reason @ ..] = payload else {
             // RFC 6455, section 5.5.1: if there is a body, its first two bytes are the code.
             return match payload {
-                [] => Ok(CloseFrame { code: None, reason: Cow::Borrowed("") }),
+                [] => Ok(CloseFrame {
+                    code: None,
+                    reason: Cow::Borrowed(""),
+                }),
                 _ => Err(ProtocolError::CloseTooShort),
             };
         };
         let code = CloseCode::from_wire(u16::from_be_bytes([*high, *low]))
             .ok_or(ProtocolError::InvalidCloseCode)?;
         let reason = std::str::from_utf8(reason).map_err(|_| ProtocolError::InvalidUtf8)?;
-        Ok(CloseFrame { code: Some(code), reason: Cow::Owned(reason.to_owned()) })
+        Ok(CloseFrame {
+            code: Some(code),
+            reason: Cow::Owned(reason.to_owned()),
+        })
     }
 
     /// Appends an unmasked Close frame. A reason over [`Self::MAX_REASON`] is cut at a character;
@@ -110,7 +116,10 @@ mod tests {
     fn codes_that_may_be_sent() {
         for code in 0..=u16::MAX {
             let allowed = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
-            assert_eq!(CloseCode::from_wire(code).map(CloseCode::to_wire), allowed.then_some(code));
+            assert_eq!(
+                CloseCode::from_wire(code).map(CloseCode::to_wire),
+                allowed.then_some(code)
+            );
         }
     }
 
@@ -127,9 +136,18 @@ mod tests {
     #[test]
     fn code_and_reason_are_checked() {
         let frame = CloseFrame::decode(b"\x03\xe8bye").unwrap();
-        assert_eq!((frame.code, &*frame.reason), (Some(CloseCode::NORMAL), "bye"));
-        assert_eq!(CloseFrame::decode(b"\x03\xed"), Err(ProtocolError::InvalidCloseCode));
-        assert_eq!(CloseFrame::decode(b"\x03\xe8\xff"), Err(ProtocolError::InvalidUtf8));
+        assert_eq!(
+            (frame.code, &*frame.reason),
+            (Some(CloseCode::NORMAL), "bye")
+        );
+        assert_eq!(
+            CloseFrame::decode(b"\x03\xed"),
+            Err(ProtocolError::InvalidCloseCode)
+        );
+        assert_eq!(
+            CloseFrame::decode(b"\x03\xe8\xff"),
+            Err(ProtocolError::InvalidUtf8)
+        );
     }
 
     #[test]

@@ -169,7 +169,9 @@ impl Connection {
         if let Some(frame) = self.frame {
             return self.continue_frame(frame, input, output);
         }
-        let Some(header) = self.next_header(input)? else { return Ok(Step::Starved) };
+        let Some(header) = self.next_header(input)? else {
+            return Ok(Step::Starved);
+        };
         // RFC 6455, section 5.1: a server MUST close the connection on a frame without a mask.
         let key = header.mask.ok_or(ProtocolError::Unmasked)?;
         if !header.opcode.is_control() {
@@ -182,7 +184,9 @@ impl Connection {
         if is_whole && header.opcode.is_control() {
             let payload = input.take(missing);
             unmask(payload, key, 0);
-            return self.control_frame(header.opcode, payload, output).map(Step::Event);
+            return self
+                .control_frame(header.opcode, payload, output)
+                .map(Step::Event);
         }
         if is_whole && header.fin && header.opcode != Opcode::Continuation {
             let payload = input.take(missing);
@@ -192,16 +196,18 @@ impl Connection {
         if !header.opcode.is_control() {
             self.message.begin_frame(header.opcode);
         }
-        let frame =
-            PartialFrame { fin: header.fin, opcode: header.opcode, key, received: 0, missing };
+        let frame = PartialFrame {
+            fin: header.fin,
+            opcode: header.opcode,
+            key,
+            received: 0,
+            missing,
+        };
         self.continue_frame(frame, input, output)
     }
 
     /// The next frame's header, put together from pieces where it must be.
-    fn next_header(
-        &mut self,
-        input: &mut Input<'_>,
-    ) -> Result<Option<FrameHeader>, ProtocolError> {
+    fn next_header(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, ProtocolError> {
         let kept = usize::from(self.header_len);
         if kept == 0 {
             // The common case: the header is decoded where it lies.
@@ -246,13 +252,17 @@ impl Connection {
         self.frame = None;
         if frame.opcode.is_control() {
             let payload = std::mem::take(&mut self.control);
-            return self.control_frame(frame.opcode, &payload, output).map(Step::Event);
+            return self
+                .control_frame(frame.opcode, &payload, output)
+                .map(Step::Event);
         }
         self.frames_received += 1;
         if !frame.fin {
             return Ok(Step::Fragment);
         }
-        self.message.finish().map(|message| Step::Event(Event::Message(message)))
+        self.message
+            .finish()
+            .map(|message| Step::Event(Event::Message(message)))
     }
 
     /// An unfragmented message that lies whole in the input: checked at once, not copied.
@@ -269,7 +279,10 @@ impl Connection {
         if kind == MessageKind::Text && std::str::from_utf8(payload).is_err() {
             return Err(ProtocolError::InvalidUtf8);
         }
-        Ok(Event::Message(Message { kind, payload: Cow::Borrowed(payload) }))
+        Ok(Event::Message(Message {
+            kind,
+            payload: Cow::Borrowed(payload),
+        }))
     }
 
     fn control_frame<'i>(
@@ -367,7 +380,10 @@ mod tests {
 
     fn text(payload: &str) -> Event<'static> {
         let payload = Cow::Owned(payload.as_bytes().to_vec());
-        Event::Message(Message { kind: MessageKind::Text, payload })
+        Event::Message(Message {
+            kind: MessageKind::Text,
+            payload,
+        })
     }
 
     #[test]
@@ -384,7 +400,10 @@ mod tests {
         let mut input = Input::new(&mut bytes);
         let mut connection = Connection::new(Limits::default());
         match connection.receive(&mut input, &mut Vec::new()) {
-            Ok(Some(Event::Message(Message { payload: Cow::Borrowed(slice), .. }))) => {
+            Ok(Some(Event::Message(Message {
+                payload: Cow::Borrowed(slice),
+                ..
+            }))) => {
                 assert_eq!(slice.as_ptr(), payload);
             }
             other => panic!("{other:?}"),
@@ -403,15 +422,29 @@ mod tests {
         ]
         .concat();
         let expected = vec![Event::Ping, Event::Pong, Event::Ping, text("Hello")];
-        assert_eq!(hear(&bytes, 99), (expected, None, b"\x8a\x011\x8a\x012".to_vec()));
+        assert_eq!(
+            hear(&bytes, 99),
+            (expected, None, b"\x8a\x011\x8a\x012".to_vec())
+        );
     }
 
     #[test]
     fn a_close_is_echoed_and_nothing_behind_it_is_read() {
-        let bytes = [frame(0x88, b"\x0f\xa1bye"), frame(0x81, b"no"), vec![0xFF; 9]].concat();
-        let close =
-            CloseFrame { code: CloseCode::from_wire(4001), reason: Cow::Borrowed("bye") };
-        let expected = (vec![Event::Close(close)], None, b"\x88\x02\x0f\xa1".to_vec());
+        let bytes = [
+            frame(0x88, b"\x0f\xa1bye"),
+            frame(0x81, b"no"),
+            vec![0xFF; 9],
+        ]
+        .concat();
+        let close = CloseFrame {
+            code: CloseCode::from_wire(4001),
+            reason: Cow::Borrowed("bye"),
+        };
+        let expected = (
+            vec![Event::Close(close)],
+            None,
+            b"\x88\x02\x0f\xa1".to_vec(),
+        );
         assert_eq!(hear(&bytes, 99), expected);
         assert_eq!(hear(&bytes, 1), expected);
     }
@@ -436,13 +469,19 @@ mod tests {
             (vec![0x83], ProtocolError::ReservedOpcode),
             (vec![0x81, 0x01, b'a'], ProtocolError::Unmasked),
             (frame(0x80, b"a"), ProtocolError::UnexpectedContinuation),
-            ([frame(0x01, b"a"), frame(0x81, b"b")].concat(), ProtocolError::ExpectedContinuation),
+            (
+                [frame(0x01, b"a"), frame(0x81, b"b")].concat(),
+                ProtocolError::ExpectedContinuation,
+            ),
             (frame(0x88, b"\x03"), ProtocolError::CloseTooShort),
             (frame(0x88, b"\x03\xed"), ProtocolError::InvalidCloseCode),
             (frame(0x88, b"\x03\xe8\xff"), ProtocolError::InvalidUtf8),
             (frame(0x81, b"\xff"), ProtocolError::InvalidUtf8),
             (frame(0x81, b"\xe2\x82"), ProtocolError::InvalidUtf8),
-            (frame(0x82, &vec![0; 65_537])[..14].to_vec(), ProtocolError::MessageTooBig),
+            (
+                frame(0x82, &vec![0; 65_537])[..14].to_vec(),
+                ProtocolError::MessageTooBig,
+            ),
             (vec![0x09], ProtocolError::ControlFragmented),
         ];
         for (bytes, error) in cases {
@@ -450,7 +489,11 @@ mod tests {
                 let (events, heard, output) = hear(&[bytes.clone()].concat(), cut);
                 assert_eq!((events, heard), (vec![], Some(error)));
                 assert_eq!(output[2..4], error.close_code().to_wire().to_be_bytes());
-                assert_eq!(output.len(), 2 + usize::from(output[1]), "one frame, and nothing else");
+                assert_eq!(
+                    output.len(),
+                    2 + usize::from(output[1]),
+                    "one frame, and nothing else"
+                );
             }
         }
     }
@@ -469,7 +512,10 @@ mod tests {
         assert_eq!(hear(&frame(0x81, &most), usize::MAX).0.len(), 1);
         assert_eq!(hear(&frame(0x81, &most), 1000).0.len(), 1);
         let more = vec![b'x'; 65_537];
-        assert_eq!(hear(&frame(0x81, &more), 1000).1, Some(ProtocolError::MessageTooBig));
+        assert_eq!(
+            hear(&frame(0x81, &more), 1000).1,
+            Some(ProtocolError::MessageTooBig)
+        );
     }
 
     #[test]
@@ -479,8 +525,12 @@ mod tests {
         connection.close(Some(CloseCode::GOING_AWAY), "", &mut output);
         connection.close(Some(CloseCode::NORMAL), "", &mut output);
         assert_eq!(output, b"\x88\x02\x03\xe9");
-        let bytes =
-            [frame(0x81, b"late"), frame(0x89, b"?"), frame(0x88, b"\x03\xe9")].concat();
+        let bytes = [
+            frame(0x81, b"late"),
+            frame(0x89, b"?"),
+            frame(0x88, b"\x03\xe9"),
+        ]
+        .concat();
         let (events, error, output) = hear_with(&mut connection, &bytes, 3);
         assert!(matches!(events[..], [Event::Ping, Event::Close(_)]) && error.is_none());
         assert!(output.is_empty() && connection.is_closed());
@@ -500,8 +550,13 @@ mod tests {
                 frame(0x81, b"never"),
             ]
             .concat(),
-            [frame(0x81, b"ok"), frame(0x01, b"a"), frame(0x80, b"\xf0\x9f"), frame(0x89, b"")]
-                .concat(),
+            [
+                frame(0x81, b"ok"),
+                frame(0x01, b"a"),
+                frame(0x80, b"\xf0\x9f"),
+                frame(0x89, b""),
+            ]
+            .concat(),
             [frame(0x82, &vec![1; 70_000]), frame(0x89, b"")].concat(),
         ];
         for bytes in streams {

@@ -32,7 +32,12 @@ impl FrameHeader {
 
     /// The header of an unfragmented, unmasked frame: what a server sends.
     pub const fn unmasked(opcode: Opcode, payload_len: usize) -> Self {
-        Self { fin: true, opcode, mask: None, payload_len: payload_len as u64 }
+        Self {
+            fin: true,
+            opcode,
+            mask: None,
+            payload_len: payload_len as u64,
+        }
     }
 
     /// The header at the start of `bytes` and its length, or `None` if more bytes are needed.
@@ -42,7 +47,9 @@ impl FrameHeader {
     /// frame that is fragmented or too long, a length that is not in its shortest form.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         // 1. The first byte: FIN, reserved bits, opcode.
-        let Some(&first) = bytes.first() else { return Ok(None) };
+        let Some(&first) = bytes.first() else {
+            return Ok(None);
+        };
         // RFC 6455, section 5.2: reserved bits MUST be 0 unless an extension defines them.
         if first & RESERVED_BITS != 0 {
             return Err(ProtocolError::ReservedBits);
@@ -54,7 +61,9 @@ impl FrameHeader {
             return Err(ProtocolError::ControlFragmented);
         }
         // 2. The second byte: MASK and the short form of the length.
-        let Some(&second) = bytes.get(1) else { return Ok(None) };
+        let Some(&second) = bytes.get(1) else {
+            return Ok(None);
+        };
         let short_len = second & !MASK;
         if opcode.is_control() && usize::from(short_len) > MAX_CONTROL_PAYLOAD {
             return Err(ProtocolError::ControlTooLong);
@@ -63,11 +72,15 @@ impl FrameHeader {
         let rest = &bytes[2..];
         let (payload_len, rest) = match short_len {
             LEN_16 => {
-                let Some((len, rest)) = rest.split_first_chunk() else { return Ok(None) };
+                let Some((len, rest)) = rest.split_first_chunk() else {
+                    return Ok(None);
+                };
                 (u64::from(u16::from_be_bytes(*len)), rest)
             }
             LEN_64 => {
-                let Some((len, rest)) = rest.split_first_chunk() else { return Ok(None) };
+                let Some((len, rest)) = rest.split_first_chunk() else {
+                    return Ok(None);
+                };
                 (u64::from_be_bytes(*len), rest)
             }
             len => (u64::from(len), rest),
@@ -84,10 +97,20 @@ impl FrameHeader {
         let (mask, rest) = if second & MASK == 0 {
             (None, rest)
         } else {
-            let Some((key, rest)) = rest.split_first_chunk() else { return Ok(None) };
+            let Some((key, rest)) = rest.split_first_chunk() else {
+                return Ok(None);
+            };
             (Some(*key), rest)
         };
-        Ok(Some((Self { fin, opcode, mask, payload_len }, bytes.len() - rest.len())))
+        Ok(Some((
+            Self {
+                fin,
+                opcode,
+                mask,
+                payload_len,
+            },
+            bytes.len() - rest.len(),
+        )))
     }
 
     /// Appends the header in its shortest form.
@@ -108,7 +131,10 @@ impl FrameHeader {
 
 /// The seven bits that announce a length: itself, or which longer form follows.
 const fn short_form(len: u64) -> u8 {
-    #[expect(clippy::cast_possible_truncation, reason = "the arm says that it is at most 125")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the arm says that it is at most 125"
+    )]
     match len {
         0..=125 => len as u8,
         126..=0xFFFF => LEN_16,
@@ -131,17 +157,28 @@ mod tests {
         // RFC 6455, section 5.7.
         let unmasked = FrameHeader::unmasked(Opcode::Text, 5);
         assert_eq!(decode(b"\x81\x05Hello"), Ok(Some((unmasked, 2))));
-        let masked = FrameHeader { mask: Some([0x37, 0xfa, 0x21, 0x3d]), ..unmasked };
-        let bytes = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        let masked = FrameHeader {
+            mask: Some([0x37, 0xfa, 0x21, 0x3d]),
+            ..unmasked
+        };
+        let bytes = [
+            0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+        ];
         assert_eq!(decode(&bytes), Ok(Some((masked, 6))));
-        let fragment = FrameHeader { fin: false, ..FrameHeader::unmasked(Opcode::Text, 3) };
+        let fragment = FrameHeader {
+            fin: false,
+            ..FrameHeader::unmasked(Opcode::Text, 3)
+        };
         assert_eq!(decode(b"\x01\x03Hel"), Ok(Some((fragment, 2))));
         let last = FrameHeader::unmasked(Opcode::Continuation, 2);
         assert_eq!(decode(b"\x80\x02lo"), Ok(Some((last, 2))));
         let binary = FrameHeader::unmasked(Opcode::Binary, 256);
         assert_eq!(decode(b"\x82\x7e\x01\x00"), Ok(Some((binary, 4))));
         let binary = FrameHeader::unmasked(Opcode::Binary, 65_536);
-        assert_eq!(decode(b"\x82\x7f\0\0\0\0\0\x01\0\0"), Ok(Some((binary, 10))));
+        assert_eq!(
+            decode(b"\x82\x7f\0\0\0\0\0\x01\0\0"),
+            Ok(Some((binary, 10)))
+        );
     }
 
     #[test]
@@ -149,7 +186,12 @@ mod tests {
         for payload_len in [0, 1, 125, 126, 127, 65_535, 65_536, u64::MAX >> 1] {
             for mask in [None, Some([1, 2, 3, 4])] {
                 for fin in [false, true] {
-                    let header = FrameHeader { fin, opcode: Opcode::Binary, mask, payload_len };
+                    let header = FrameHeader {
+                        fin,
+                        opcode: Opcode::Binary,
+                        mask,
+                        payload_len,
+                    };
                     let mut bytes = Vec::new();
                     header.encode(&mut bytes);
                     assert_eq!(decode(&bytes), Ok(Some((header, bytes.len()))));
@@ -182,15 +224,27 @@ mod tests {
     #[test]
     fn a_control_frame_of_126_bytes_is_refused_at_its_second_byte() {
         assert_eq!(decode(&[0x89, 0x80 | 125]), Ok(None));
-        assert_eq!(decode(&[0x89, 0x80 | 126]), Err(ProtocolError::ControlTooLong));
+        assert_eq!(
+            decode(&[0x89, 0x80 | 126]),
+            Err(ProtocolError::ControlTooLong)
+        );
         assert_eq!(decode(&[0x8A, 127]), Err(ProtocolError::ControlTooLong));
     }
 
     #[test]
     fn a_length_must_be_in_its_shortest_form() {
-        assert_eq!(decode(b"\x82\x7e\x00\x7d"), Err(ProtocolError::LengthNotMinimal));
+        assert_eq!(
+            decode(b"\x82\x7e\x00\x7d"),
+            Err(ProtocolError::LengthNotMinimal)
+        );
         assert!(decode(b"\x82\x7e\x00\x7e").unwrap().is_some());
-        assert_eq!(decode(b"\x82\x7f\0\0\0\0\0\0\xff\xff"), Err(ProtocolError::LengthNotMinimal));
-        assert_eq!(decode(b"\x82\x7f\x80\0\0\0\0\0\0\0"), Err(ProtocolError::LengthTopBit));
+        assert_eq!(
+            decode(b"\x82\x7f\0\0\0\0\0\0\xff\xff"),
+            Err(ProtocolError::LengthNotMinimal)
+        );
+        assert_eq!(
+            decode(b"\x82\x7f\x80\0\0\0\0\0\0\0"),
+            Err(ProtocolError::LengthTopBit)
+        );
     }
 }

@@ -52,7 +52,8 @@ impl Handshake {
 
     /// What follows our path: nothing, or `/` and the name of a room.
     fn room_part<'p>(&self, path: &'p str) -> Option<&'p str> {
-        path.strip_prefix(self.path.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        path.strip_prefix(self.path.as_str())
+            .filter(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Decides on a request: the upgrade that answers it, or why not.
@@ -61,7 +62,9 @@ impl Handshake {
     /// Each requirement of RFC 6455, section 4.2.1, has its variant.
     pub fn accept(&self, request: &Request<'_>) -> Result<Upgrade, HandshakeError> {
         // 1. Where to.
-        let room = self.room_part(request.path()).ok_or(HandshakeError::NotFound)?;
+        let room = self
+            .room_part(request.path())
+            .ok_or(HandshakeError::NotFound)?;
         if request.method() != "GET" {
             return Err(HandshakeError::MethodNotAllowed);
         }
@@ -74,8 +77,7 @@ impl Handshake {
         {
             return Err(HandshakeError::UpgradeRequired);
         }
-        let version =
-            request.value("sec-websocket-version", HandshakeError::RepeatedVersion)?;
+        let version = request.value("sec-websocket-version", HandshakeError::RepeatedVersion)?;
         if version != Some(b"13") {
             return Err(HandshakeError::UnsupportedVersion);
         }
@@ -86,16 +88,26 @@ impl Handshake {
         // 3. RFC 6455, section 10.2: who sent the page that asks.
         if let Some(origin) = request.value("origin", HandshakeError::RepeatedOrigin)? {
             let host = request.host();
-            if !self.allowed_origins.iter().any(|pattern| pattern.allows(origin, host)) {
+            if !self
+                .allowed_origins
+                .iter()
+                .any(|pattern| pattern.allows(origin, host))
+            {
                 return Err(HandshakeError::OriginNotAllowed);
             }
         }
-        Ok(Upgrade { room, subprotocol: self.choose_subprotocol(request), accept: accept(key) })
+        Ok(Upgrade {
+            room,
+            subprotocol: self.choose_subprotocol(request),
+            accept: accept(key),
+        })
     }
 
     fn choose_subprotocol(&self, request: &Request<'_>) -> Option<String> {
         let is_offered = |name: &&String| {
-            request.list("sec-websocket-protocol").any(|offered| offered == name.as_bytes())
+            request
+                .list("sec-websocket-protocol")
+                .any(|offered| offered == name.as_bytes())
         };
         self.subprotocols.iter().find(is_offered).cloned()
     }
@@ -139,7 +151,9 @@ fn accept(key: &[u8]) -> String {
 
 /// The name of a room from what follows the path.
 fn room_name(part: &str) -> Result<String, HandshakeError> {
-    let Some(encoded) = part.strip_prefix('/') else { return Ok(String::new()) };
+    let Some(encoded) = part.strip_prefix('/') else {
+        return Ok(String::new());
+    };
     let mut name = Vec::new();
     let mut bytes = encoded.bytes();
     while let Some(byte) = bytes.next() {
@@ -147,7 +161,9 @@ fn room_name(part: &str) -> Result<String, HandshakeError> {
             b'%' => {
                 let mut digit = || char::from(bytes.next()?).to_digit(16);
                 let (high, low) = (digit(), digit());
-                let value = high.zip(low).and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+                let value = high
+                    .zip(low)
+                    .and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
                 value.ok_or(HandshakeError::InvalidRoom)?
             }
             byte => byte,

@@ -121,13 +121,23 @@ impl<'h> Request<'h> {
         let (Some(method), Some(target)) = (parsed.method, parsed.path) else {
             return Err(HandshakeError::MalformedHead);
         };
-        let fields = parsed.headers.iter().map(|field| (field.name, field.value)).collect();
+        let fields = parsed
+            .headers
+            .iter()
+            .map(|field| (field.name, field.value))
+            .collect();
         let (authority, path_and_query) = split_target(target)?;
         let (path, query) = match path_and_query.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (path_and_query, None),
         };
-        let mut request = Self { method, path, query, host: "", fields };
+        let mut request = Self {
+            method,
+            path,
+            query,
+            host: "",
+            fields,
+        };
         request.host = request.check_host(authority)?;
         request.check_body()?;
         Ok(request)
@@ -174,7 +184,11 @@ impl<'h> Request<'h> {
     ) -> Result<Option<&'h [u8]>, HandshakeError> {
         let mut values = self.values(name);
         let first = values.next();
-        if values.next().is_some() { Err(repeated) } else { Ok(first) }
+        if values.next().is_some() {
+            Err(repeated)
+        } else {
+            Ok(first)
+        }
     }
 
     /// The elements of a comma-separated list field, over all its lines, without the empty ones
@@ -198,7 +212,11 @@ impl<'h> Request<'h> {
                 })
         };
         let meant = authority.unwrap_or(host);
-        if is_valid(host) && is_valid(meant) { Ok(meant) } else { Err(HandshakeError::InvalidHost) }
+        if is_valid(host) && is_valid(meant) {
+            Ok(meant)
+        } else {
+            Err(HandshakeError::InvalidHost)
+        }
     }
 
     fn check_body(&self) -> Result<(), HandshakeError> {
@@ -229,7 +247,10 @@ fn split_target(target: &str) -> Result<(Option<&str>, &str), HandshakeError> {
         let (start, rest) = target.split_at_checked(scheme.len())?;
         start.eq_ignore_ascii_case(scheme).then_some(rest)
     };
-    let rest = SCHEMES.iter().find_map(after).ok_or(HandshakeError::InvalidTarget)?;
+    let rest = SCHEMES
+        .iter()
+        .find_map(after)
+        .ok_or(HandshakeError::InvalidTarget)?;
     match rest.find(['/', '?']) {
         None => Ok((Some(rest), "/")),
         Some(end) if rest[end..].starts_with('/') => Ok((Some(&rest[..end]), &rest[end..])),
@@ -248,7 +269,11 @@ pub struct Response {
 impl Response {
     /// An answer of this status without a body.
     pub fn new(status: u16) -> Self {
-        Self { status, fields: Vec::new(), body: Cow::Borrowed(b"") }
+        Self {
+            status,
+            fields: Vec::new(),
+            body: Cow::Borrowed(b""),
+        }
     }
 
     /// The answer to a request that is refused: one line that says why, never a word of the
@@ -293,7 +318,8 @@ impl Response {
     #[must_use]
     pub fn body(mut self, content_type: &'static str, body: Cow<'static, [u8]>) -> Self {
         self.body = body;
-        self.field("Content-Type", content_type).field("X-Content-Type-Options", "nosniff")
+        self.field("Content-Type", content_type)
+            .field("X-Content-Type-Options", "nosniff")
     }
 
     /// The status code.
@@ -309,7 +335,12 @@ impl Response {
             }
             output.extend_from_slice(b"\r\n");
         };
-        line(&["HTTP/1.1 ", &self.status.to_string(), " ", reason_phrase(self.status)]);
+        line(&[
+            "HTTP/1.1 ",
+            &self.status.to_string(),
+            " ",
+            reason_phrase(self.status),
+        ]);
         for (name, value) in &self.fields {
             line(&[name, ": ", value]);
         }

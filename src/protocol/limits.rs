@@ -29,7 +29,9 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_message_size: 64 * 1024 }
+        Self {
+            max_message_size: 64 * 1024,
+        }
     }
 }
 
@@ -41,7 +43,19 @@ mod tests {
     fn the_fragment_bound_follows_the_message_bound() {
         assert_eq!(Limits::default().max_fragments(), 2048);
         // Autobahn 9.3.1 cuts 4 MiB into 65,537 fragments.
-        assert!(Limits { max_message_size: 4 << 20 }.max_fragments() >= 65_537);
-        assert_eq!(Limits { max_message_size: usize::MAX }.max_fragments(), 1024 + usize::MAX / 64);
+        assert!(
+            Limits {
+                max_message_size: 4 << 20
+            }
+            .max_fragments()
+                >= 65_537
+        );
+        assert_eq!(
+            Limits {
+                max_message_size: usize::MAX
+            }
+            .max_fragments(),
+            1024 + usize::MAX / 64
+        );
     }
 }

@@ -118,7 +118,9 @@ impl MessageAssembler {
     /// In a text message, on the first byte that cannot be UTF-8.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
         if self.kind == Some(MessageKind::Text) {
-            self.utf8.push(bytes).map_err(|_| ProtocolError::InvalidUtf8)?;
+            self.utf8
+                .push(bytes)
+                .map_err(|_| ProtocolError::InvalidUtf8)?;
         }
         self.payload.extend_from_slice(bytes);
         Ok(())
@@ -132,12 +134,20 @@ impl MessageAssembler {
     /// # Panics
     /// If no message is under way.
     pub fn finish(&mut self) -> Result<Message<'static>, ProtocolError> {
-        let Self { kind, payload, utf8, .. } = std::mem::take(self);
+        let Self {
+            kind,
+            payload,
+            utf8,
+            ..
+        } = std::mem::take(self);
         if !utf8.is_complete() {
             return Err(ProtocolError::InvalidUtf8);
         }
         let kind = kind.expect("a message is under way");
-        Ok(Message { kind, payload: Cow::Owned(payload) })
+        Ok(Message {
+            kind,
+            payload: Cow::Owned(payload),
+        })
     }
 }
 
@@ -146,7 +156,12 @@ mod tests {
     use super::*;
 
     fn header(fin: bool, opcode: Opcode, payload_len: u64) -> FrameHeader {
-        FrameHeader { fin, opcode, mask: None, payload_len }
+        FrameHeader {
+            fin,
+            opcode,
+            mask: None,
+            payload_len,
+        }
     }
 
     #[test]
@@ -164,28 +179,41 @@ mod tests {
 
     #[test]
     fn both_sides_of_the_size_limit() {
-        let limits = Limits { max_message_size: 10 };
+        let limits = Limits {
+            max_message_size: 10,
+        };
         let mut assembler = MessageAssembler::default();
         let admit = |assembler: &MessageAssembler, opcode, len| {
             assembler.admit(&header(false, opcode, len), &limits)
         };
         assert_eq!(admit(&assembler, Opcode::Binary, 10), Ok(()));
-        assert_eq!(admit(&assembler, Opcode::Binary, 11), Err(ProtocolError::MessageTooBig));
+        assert_eq!(
+            admit(&assembler, Opcode::Binary, 11),
+            Err(ProtocolError::MessageTooBig)
+        );
         assembler.begin_frame(Opcode::Binary);
         assembler.push(&[0; 7]).unwrap();
         assert_eq!(admit(&assembler, Opcode::Continuation, 3), Ok(()));
-        assert_eq!(admit(&assembler, Opcode::Continuation, 4), Err(ProtocolError::MessageTooBig));
+        assert_eq!(
+            admit(&assembler, Opcode::Continuation, 4),
+            Err(ProtocolError::MessageTooBig)
+        );
         let top = admit(&assembler, Opcode::Continuation, u64::MAX >> 1);
         assert_eq!(top, Err(ProtocolError::MessageTooBig));
     }
 
     #[test]
     fn both_sides_of_the_fragment_limit() {
-        let limits = Limits { max_message_size: 0 };
+        let limits = Limits {
+            max_message_size: 0,
+        };
         let mut assembler = MessageAssembler::default();
         assembler.begin_frame(Opcode::Binary);
         for _ in 1..limits.max_fragments() {
-            assert_eq!(assembler.admit(&header(false, Opcode::Continuation, 0), &limits), Ok(()));
+            assert_eq!(
+                assembler.admit(&header(false, Opcode::Continuation, 0), &limits),
+                Ok(())
+            );
             assembler.begin_frame(Opcode::Continuation);
         }
         let one_more = assembler.admit(&header(true, Opcode::Continuation, 0), &limits);

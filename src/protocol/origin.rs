@@ -30,7 +30,9 @@ pub struct InvalidOrigin;
 
 impl fmt::Display for InvalidOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not an origin like https://example.com, https://*.example.com, same-origin or *")
+        f.write_str(
+            "not an origin like https://example.com, https://*.example.com, same-origin or *",
+        )
     }
 }
 
@@ -45,7 +47,9 @@ impl OriginPattern {
         if *self == Self::Any {
             return true;
         }
-        let origin = std::str::from_utf8(origin).ok().and_then(|text| text.parse::<Origin>().ok());
+        let origin = std::str::from_utf8(origin)
+            .ok()
+            .and_then(|text| text.parse::<Origin>().ok());
         let Some(origin) = origin else { return false };
         match self {
             Self::Any => true,
@@ -101,14 +105,20 @@ impl FromStr for Origin {
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
         let (scheme, authority) = text.split_once("://").ok_or(InvalidOrigin)?;
         let scheme_is_valid = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+            && scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
         let scheme = scheme.to_ascii_lowercase();
         let (host, port) = split_port(authority).ok_or(InvalidOrigin)?;
         if !scheme_is_valid || !is_host(host) {
             return Err(InvalidOrigin);
         }
         let port = port.or(default_port(&scheme));
-        Ok(Self { port, host: host.to_ascii_lowercase(), scheme })
+        Ok(Self {
+            port,
+            host: host.to_ascii_lowercase(),
+            scheme,
+        })
     }
 }
 
@@ -128,12 +138,16 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
 }
 
 fn is_host(host: &str) -> bool {
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
     match bracketed {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
             !host.is_empty()
-                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
         }
     }
 }
@@ -151,13 +165,20 @@ mod tests {
     use super::*;
 
     fn allows(pattern: &str, origin: &str) -> bool {
-        pattern.parse::<OriginPattern>().unwrap().allows(origin.as_bytes(), "example.com")
+        pattern
+            .parse::<OriginPattern>()
+            .unwrap()
+            .allows(origin.as_bytes(), "example.com")
     }
 
     #[test]
     fn scheme_host_and_port_all_count() {
         let pattern = "https://example.com";
-        for same in ["https://example.com", "https://example.com:443", "HTTPS://Example.COM"] {
+        for same in [
+            "https://example.com",
+            "https://example.com:443",
+            "HTTPS://Example.COM",
+        ] {
             assert!(allows(pattern, same), "{same}");
         }
         for other in [
@@ -198,14 +219,16 @@ mod tests {
         ] {
             assert!(!allows(pattern, other), "{other}");
         }
-        assert!(allows("http://*.localhost:3000", "http://app.localhost:3000"));
+        assert!(allows(
+            "http://*.localhost:3000",
+            "http://app.localhost:3000"
+        ));
     }
 
     #[test]
     fn same_origin_compares_host_and_port() {
-        let same = |origin: &str, host: &str| {
-            OriginPattern::SameOrigin.allows(origin.as_bytes(), host)
-        };
+        let same =
+            |origin: &str, host: &str| OriginPattern::SameOrigin.allows(origin.as_bytes(), host);
         assert!(same("http://127.0.0.1:8080", "127.0.0.1:8080"));
         assert!(same("https://example.com", "Example.com"));
         assert!(same("https://example.com", "example.com:443"));
@@ -227,7 +250,14 @@ mod tests {
 
     #[test]
     fn what_is_no_pattern_is_refused() {
-        for text in ["", "example.com", "https://*", "https://*.", "https://a.*.com", "*.a.com"] {
+        for text in [
+            "",
+            "example.com",
+            "https://*",
+            "https://*.",
+            "https://a.*.com",
+            "*.a.com",
+        ] {
             assert_eq!(text.parse::<OriginPattern>(), Err(InvalidOrigin), "{text}");
         }
     }

@@ -36,7 +36,9 @@ impl Utf8Validator {
     pub fn push(&mut self, mut piece: &[u8]) -> Result<(), InvalidUtf8> {
         // 1. Finish the character that the last piece began, byte by byte.
         while self.len > 0 {
-            let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
+            let Some((&byte, rest)) = piece.split_first() else {
+                return Ok(());
+            };
             piece = rest;
             self.unfinished[usize::from(self.len)] = byte;
             self.len += 1;
@@ -72,7 +74,9 @@ mod tests {
     /// Where a byte-wise check fails, if it does.
     fn first_bad_byte(bytes: &[u8]) -> Option<usize> {
         let mut validator = Utf8Validator::default();
-        bytes.iter().position(|byte| validator.push(&[*byte]).is_err())
+        bytes
+            .iter()
+            .position(|byte| validator.push(&[*byte]).is_err())
     }
 
     #[test]
@@ -90,8 +94,12 @@ mod tests {
 
     #[test]
     fn the_verdict_does_not_depend_on_the_cuts() {
-        let texts: [&[u8]; 4] =
-            ["aκόσμε𐍈é".as_bytes(), b"x\xf0\x9f\x92", b"abc\xed\xbf\xbfd", b"\xf1\x80\x80\x80\x80"];
+        let texts: [&[u8]; 4] = [
+            "aκόσμε𐍈é".as_bytes(),
+            b"x\xf0\x9f\x92",
+            b"abc\xed\xbf\xbfd",
+            b"\xf1\x80\x80\x80\x80",
+        ];
         for text in texts {
             let whole = Utf8Validator::default().push(text).is_ok();
             for first in 0..=text.len() {
@@ -115,7 +123,9 @@ mod tests {
             for second in 0..=u8::MAX {
                 let bytes = [first, second];
                 let mut validator = Utf8Validator::default();
-                let ours = validator.push(&[first]).and_then(|()| validator.push(&[second]));
+                let ours = validator
+                    .push(&[first])
+                    .and_then(|()| validator.push(&[second]));
                 match std::str::from_utf8(&bytes) {
                     Ok(_) => assert!(ours.is_ok() && validator.is_complete()),
                     Err(error) if error.error_len().is_none() => {

@@ -1,4 +1,4 @@
-// The demo page in Chromium, served by the built server:
+// The demo page in Chromium, served by the built server. Keeps two screenshots.
 //
 //     NODE_PATH=where/playwright-core/is/installed/node_modules node run.mjs SERVER-BINARY [SCREENSHOT-DIRECTORY]
 //
@@ -76,7 +76,7 @@ const open = (page, timeout) => shows(page, "#state", /^open$/, timeout);
 
 async function say(page, text) {
   await page.fill("#message", text);
-  await page.click("#send");
+  await page.press("#message", "Enter");
 }
 
 const heard = (page) => page.locator("#messages li span").allTextContents();
@@ -116,13 +116,16 @@ await suite.check("a binary message is shown by its size", async () => {
 });
 
 await suite.check("a long list forgets its oldest entries", async () => {
-  await one.evaluate(() => {
+  const page = await visit("#long");
+  await open(page);
+  await page.evaluate(() => {
     for (let number = 1; number <= 600; number += 1) socket.send(`entry ${number}`);
   });
-  await shows(two, "#messages li:last-child span", /^entry 600$/);
-  const entries = await heard(two);
+  await shows(page, "#messages li:last-child span", /^entry 600$/);
+  const entries = await heard(page);
   assert.equal(entries.length, 500);
   assert.equal(entries[0], "entry 101");
+  await page.close();
 });
 
 await suite.check("rooms are apart, and an address leads to its room", async () => {
@@ -147,7 +150,8 @@ await suite.check("a user who disconnects stays away until connecting again", as
   await shows(two, "#state", /^closed$/);
   await shows(two, "#close", "Closed with 1000 (normal closure)");
   assert.equal(await two.isEnabled("#send"), false);
-  await say(one, "said in absence");
+  await one.fill("#message", "said in absence");
+  await one.click("#send");
   await shows(one, "#messages li:last-child span", "said in absence");
   assert.equal(await two.textContent("#state"), "closed");
   await two.click("#connect");

@@ -1,0 +1,563 @@
+//! From what was said, on the command line and in the environment, to settings that hold.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::ffi::OsString;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use fanfare::ServerConfig;
+use log::LevelFilter;
+
+use crate::cli::{Arguments, FLAGS, Flag, VARIABLE_PREFIX, nearest};
+
+/// What the binary runs with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// The server's settings, checked.
+    pub(crate) server: ServerConfig,
+    /// `--max-connections`. `None`: as many as the descriptor limit allows, which only `main`
+    /// learns.
+    pub(crate) max_connections: Option<usize>,
+    /// Whether a client hears itself.
+    pub(crate) echo: bool,
+    /// What is logged unless `RUST_LOG` says otherwise.
+    pub(crate) log_level: LevelFilter,
+    /// What looks like a mistake and is none for sure; to be logged once there is a log.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Understands a command line and an environment. A flag wins over its variable.
+    ///
+    /// # Errors
+    /// The first value that cannot be understood, or the first contradiction between two.
+    pub(crate) fn new(
+        arguments: &Arguments,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let mut settings = Self {
+            server: ServerConfig::default(),
+            max_connections: None,
+            echo: true,
+            log_level: LevelFilter::Info,
+            warnings: Vec::new(),
+        };
+        // 1. The environment, as far as the command line is silent. Sorted: its own order means
+        // nothing, and must not decide which error is the first.
+        let ours = environment.into_iter().filter_map(|(variable, value)| {
+            Some((variable.into_string().ok()?, value))
+                .filter(|(variable, _)| variable.starts_with(VARIABLE_PREFIX))
+        });
+        for (variable, value) in ours.collect::<BTreeMap<_, _>>() {
+            let Some(flag) = FLAGS.iter().find(|flag| is_variable_of(flag, &variable)) else {
+                settings.warnings.push(unknown_variable(&variable));
+                continue;
+            };
+            // Compose files and units set variables to nothing where they mean "not set".
+            if !value.is_empty() && !is_overridden(flag, arguments) {
+                let said = values_of(flag, value).and_then(|values| settings.set(flag, &values));
+                said.map_err(|why| ConfigError::Invalid {
+                    setting: variable,
+                    why,
+                })?;
+            }
+        }
+        // 2. The command line.
+        for flag in FLAGS {
+            if let Some(values) = arguments.values(flag) {
+                let setting = format!("--{}", flag.name);
+                settings
+                    .set(flag, values)
+                    .map_err(|why| ConfigError::Invalid { setting, why })?;
+            }
+        }
+        let is_said = |name| {
+            FLAGS
+                .iter()
+                .any(|flag| flag.name == name && arguments.values(flag).is_some())
+        };
+        if is_said("verbose") && is_said("quiet") {
+            return Err(ConfigError::Contradiction(
+                "--verbose contradicts --quiet".to_owned(),
+            ));
+        }
+        // 3. How they fit together.
+        let check = settings.server.check();
+        check.map_err(|error| ConfigError::Contradiction(error.to_string()))?;
+        Ok(settings)
+    }
+
+    /// Sets what a flag says; the error says what is wrong with the values.
+    fn set(&mut self, flag: &Flag, values: &[String]) -> Result<(), String> {
+        let value = values.last().map_or("", String::as_str);
+        let server = &mut self.server;
+        let hub = &mut server.hub;
+        match flag.name {
+            "listen" => server.listen = each(values, parsed)?,
+            "path" => hub.handshake.path = path(value)?,
+            "allow-origin" => hub.handshake.allowed_origins = each(values, parsed)?,
+            "subprotocol" => hub.handshake.subprotocols = each(values, subprotocol)?,
+            "max-message-size" => hub.limits.max_message_size = size(value)?,
+            "max-client-buffer" => hub.max_client_buffer = size(value)?,
+            "max-connections" => self.max_connections = Some(count(value)?),
+            "max-rooms" => hub.max_rooms = count(value)?,
+            "ping-interval" => hub.ping_interval = duration(value)?,
+            "pong-timeout" => hub.pong_timeout = timeout(value)?,
+            "handshake-timeout" => hub.handshake_timeout = timeout(value)?,
+            "write-timeout" => hub.write_timeout = timeout(value)?,
+            "close-timeout" => hub.close_timeout = timeout(value)?,
+            "shutdown-timeout" => server.shutdown_timeout = timeout(value)?,
+            "no-echo" => self.echo = !switch(value)?,
+            "no-demo" => hub.demo = !switch(value)?,
+            "verbose" => {
+                let said = each(values, switch)?;
+                self.log_level = match said.into_iter().filter(|on| *on).count() {
+                    0 => self.log_level,
+                    1 => LevelFilter::Debug,
+                    _ => LevelFilter::Trace,
+                };
+            }
+            "quiet" if switch(value)? => self.log_level = LevelFilter::Warn,
+            "quiet" => {}
+            name => unreachable!("--{name} is in the table of flags and is not read"),
+        }
+        Ok(())
+    }
+}
+
+/// A setting that is not one, or two that do not fit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ConfigError {
+    /// A value that cannot be understood.
+    Invalid {
+        /// The flag or the variable that has it.
+        setting: String,
+        /// What is wrong with it; names the value.
+        why: String,
+    },
+    /// Settings that contradict each other.
+    Contradiction(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid { setting, why } => write!(f, "{setting}: {why}"),
+            Self::Contradiction(why) => f.write_str(why),
+        }
+    }
+}
+
+impl Error for ConfigError {}
+
+fn is_variable_of(flag: &Flag, variable: &str) -> bool {
+    flag.variable().is_some_and(|name| name == variable)
+}
+
+/// Whether the command line leaves a variable nothing to say. `-v` and `-q` are two words on one
+/// matter.
+fn is_overridden(flag: &Flag, arguments: &Arguments) -> bool {
+    let is_loudness = |flag: &Flag| matches!(flag.name, "verbose" | "quiet");
+    let mut rivals = FLAGS
+        .iter()
+        .filter(|rival| rival.name == flag.name || (is_loudness(flag) && is_loudness(rival)));
+    rivals.any(|rival| arguments.values(rival).is_some())
+}
+
+/// What a variable says: of a repeatable flag several things, with commas between them.
+fn values_of(flag: &Flag, value: OsString) -> Result<Vec<String>, String> {
+    let value = value
+        .into_string()
+        .map_err(|_| "the value is not UTF-8".to_owned())?;
+    if flag.repeatable {
+        return Ok(value
+            .split(',')
+            .map(|value| value.trim().to_owned())
+            .collect());
+    }
+    Ok(vec![value])
+}
+
+fn unknown_variable(variable: &str) -> String {
+    // The prefix, which always matches, would make everything look near.
+    let rest = |name: &str| name.trim_start_matches(VARIABLE_PREFIX).to_owned();
+    let known = FLAGS
+        .iter()
+        .filter_map(Flag::variable)
+        .map(|name| rest(&name));
+    match nearest(&rest(variable), known) {
+        Some(name) => {
+            format!("unknown variable {variable}, did you mean {VARIABLE_PREFIX}{name}?")
+        }
+        None => format!("unknown variable {variable}"),
+    }
+}
+
+fn each<T>(values: &[String], read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    values.iter().map(|value| read(value)).collect()
+}
+
+/// Reads what knows how to read itself, and says `not a …` where it cannot.
+fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| format!("'{text}' is {error}"))
+}
+
+fn path(text: &str) -> Result<String, String> {
+    let mut alone = ServerConfig::default();
+    text.clone_into(&mut alone.hub.handshake.path);
+    unless_refused(text, &alone)
+}
+
+fn subprotocol(text: &str) -> Result<String, String> {
+    let mut alone = ServerConfig::default();
+    alone.hub.handshake.subprotocols.push(text.to_owned());
+    unless_refused(text, &alone)
+}
+
+/// The text, if the settings that it stands in `alone` hold. The library's check knows the rule
+/// but not the flag, so it is asked before the values mix.
+fn unless_refused(text: &str, alone: &ServerConfig) -> Result<String, String> {
+    match alone.check() {
+        Ok(()) => Ok(text.to_owned()),
+        Err(error) => Err(format!("'{text}' is refused: {error}")),
+    }
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err(format!(
+            "'{text}' is neither 1, true, yes, on nor 0, false, no, off"
+        )),
+    }
+}
+
+/// Splits `25s` into its digits and its unit.
+fn split_unit(text: &str) -> (&str, &str) {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// Reads a number of things, one at least.
+fn count(text: &str) -> Result<usize, String> {
+    let (digits, unit) = split_unit(text);
+    if digits.is_empty() || !unit.is_empty() {
+        return Err(format!("'{text}' is not a count like 1000"));
+    }
+    match digits.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err(format!("'{text}' is too large")),
+    }
+}
+
+/// Reads a number of bytes, one at least.
+fn size(text: &str) -> Result<usize, String> {
+    let (digits, unit) = split_unit(text);
+    let factor: usize = match unit {
+        "" => 1,
+        "K" | "k" => 1 << 10,
+        "M" | "m" => 1 << 20,
+        "G" | "g" => 1 << 30,
+        _ => 0,
+    };
+    if digits.is_empty() || factor == 0 {
+        return Err(format!("'{text}' is not a size like 64K or 1M"));
+    }
+    let size = digits
+        .parse()
+        .ok()
+        .and_then(|number: usize| number.checked_mul(factor));
+    match size {
+        Some(0) => Err("must be at least 1".to_owned()),
+        Some(size) => Ok(size),
+        None => Err(format!("'{text}' is too large")),
+    }
+}
+
+/// The longest duration that is taken. Longer ones mean "never", which is not on offer, and the
+/// clock cannot add all that a number of hours can say.
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Reads a duration that may be zero.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = split_unit(text);
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 3600 * 1000,
+        "" if text == "0" => 1,
+        "" if !digits.is_empty() => {
+            return Err(format!("'{text}' has no unit: write {text}s or {text}ms"));
+        }
+        _ => 0,
+    };
+    if digits.is_empty() || milliseconds == 0 {
+        return Err(format!("'{text}' is not a duration like 500ms, 25s or 2m"));
+    }
+    let duration = digits
+        .parse()
+        .ok()
+        .and_then(|number: u64| number.checked_mul(milliseconds));
+    duration
+        .map(Duration::from_millis)
+        .filter(|duration| *duration <= MAX_DURATION)
+        .ok_or_else(|| format!("'{text}' is longer than a year"))
+}
+
+/// Reads a duration that may not be zero.
+fn timeout(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must not be 0".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Command, parse};
+
+    /// The settings that a command line and an environment (`NAME=value …`) make.
+    fn settings(line: &str, environment: &str) -> Result<Settings, ConfigError> {
+        let command = parse(line.split_whitespace().map(OsString::from)).unwrap();
+        let Command::Serve(arguments) = command else {
+            panic!("{line} does not serve")
+        };
+        let environment = environment.split_whitespace().map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap();
+            (OsString::from(name), OsString::from(value))
+        });
+        Settings::new(&arguments, environment)
+    }
+
+    fn complaint(line: &str, environment: &str) -> String {
+        settings(line, environment).unwrap_err().to_string()
+    }
+
+    /// A value that is not the default, and fits to the other defaults.
+    fn sample(flag: &Flag) -> Option<&'static str> {
+        Some(match flag.value {
+            Some("ADDR") => "[::]:9000",
+            Some("PATH") => "/chat",
+            Some("ORIGIN") => "https://example.com",
+            Some("NAME") => "chat.v1",
+            Some("SIZE") => "512K",
+            Some("COUNT") => "77",
+            Some("DURATION") => "11s",
+            Some(value) => panic!("no sample of a {value}"),
+            None => return None,
+        })
+    }
+
+    #[test]
+    fn every_flag_and_every_variable_changes_something_and_the_same() {
+        let untouched = settings("", "").unwrap();
+        for flag in FLAGS {
+            let Some(variable) = flag.variable() else {
+                continue;
+            };
+            let line = sample(flag).map_or(format!("--{}", flag.name), |value| {
+                format!("--{}={value}", flag.name)
+            });
+            let by_flag = settings(&line, "").unwrap();
+            assert_ne!(by_flag, untouched, "{line}");
+            let pair = format!("{variable}={}", sample(flag).unwrap_or("yes"));
+            assert_eq!(settings("", &pair), Ok(by_flag), "{pair}");
+            let empty = format!("{variable}=");
+            assert_eq!(settings("", &empty), settings("", ""), "{empty}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_in_the_table_are_the_library_s() {
+        let untouched = settings("", "").unwrap();
+        for flag in FLAGS.iter().filter(|flag| flag.value.is_some()) {
+            if matches!(flag.name, "max-connections" | "subprotocol") {
+                continue;
+            }
+            let line = format!("--{}={}", flag.name, flag.default);
+            assert_eq!(settings(&line, "").as_ref(), Ok(&untouched), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_flag_wins_over_its_variable_even_over_a_broken_one() {
+        let by_flag = settings("--path /a", "").unwrap();
+        assert_eq!(settings("--path /a", "FANFARE_PATH=/b").unwrap(), by_flag);
+        assert_eq!(settings("--path /a", "FANFARE_PATH=b").unwrap(), by_flag);
+        assert_eq!(
+            complaint("", "FANFARE_PATH=b").split(": ").next(),
+            Some("FANFARE_PATH")
+        );
+        let loud = settings("-v", "FANFARE_QUIET=1").unwrap();
+        assert_eq!(loud.log_level, LevelFilter::Debug);
+    }
+
+    #[test]
+    fn repeated_values_add_up_and_of_others_the_last_wins() {
+        let line = "--listen 127.0.0.1:1 --listen unix:/run/f.sock";
+        let listen = settings(line, "").unwrap().server.listen;
+        let same = "FANFARE_LISTEN=127.0.0.1:1,unix:/run/f.sock";
+        assert_eq!(listen, settings("", same).unwrap().server.listen);
+        assert_eq!(listen.len(), 2);
+        let settings = settings("--max-rooms 1 --max-rooms 2", "").unwrap();
+        assert_eq!(settings.server.hub.max_rooms, 2);
+    }
+
+    #[test]
+    fn switches_can_be_off_in_the_environment() {
+        let environment = "FANFARE_NO_ECHO=off FANFARE_NO_DEMO=False FANFARE_VERBOSE=0";
+        assert_eq!(settings("", environment), settings("", ""));
+        assert_eq!(
+            complaint("", "FANFARE_NO_ECHO=nope"),
+            "FANFARE_NO_ECHO: 'nope' is neither 1, true, yes, on nor 0, false, no, off"
+        );
+    }
+
+    #[test]
+    fn loudness() {
+        let level = |line: &str| settings(line, "").unwrap().log_level;
+        assert_eq!(level(""), LevelFilter::Info);
+        assert_eq!(level("-q"), LevelFilter::Warn);
+        assert_eq!(level("-v"), LevelFilter::Debug);
+        assert_eq!(level("-vv"), LevelFilter::Trace);
+        assert_eq!(complaint("-v -q", ""), "--verbose contradicts --quiet");
+    }
+
+    #[test]
+    fn sizes() {
+        let max = usize::MAX.to_string();
+        for (text, bytes) in [("1", 1), ("64K", 65_536), ("2m", 2 << 20), ("1G", 1 << 30)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        assert_eq!(size(&max), Ok(usize::MAX));
+        for text in [
+            "", "K", "abc", "1.5M", "-1", "+1", "64KB", "1 K", "1T", "٣K",
+        ] {
+            assert_eq!(
+                size(text),
+                Err(format!("'{text}' is not a size like 64K or 1M"))
+            );
+        }
+        for text in [format!("{max}0"), format!("{max}K")] {
+            assert_eq!(size(&text), Err(format!("'{text}' is too large")));
+        }
+        assert_eq!(size("0K"), Err("must be at least 1".to_owned()));
+    }
+
+    #[test]
+    fn durations() {
+        let read = |text: &str| duration(text).map(|duration| duration.as_millis());
+        for (text, milliseconds) in [("500ms", 500), ("25s", 25_000), ("2m", 120_000), ("0", 0)] {
+            assert_eq!(read(text), Ok(milliseconds), "{text}");
+        }
+        assert_eq!(duration("8760h"), Ok(MAX_DURATION));
+        for text in [
+            "8761h",
+            "31536000001ms",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
+            assert_eq!(read(text), Err(format!("'{text}' is longer than a year")));
+        }
+        for text in ["", "s", "abc", "1.5s", "-1s", "1d", "1 s", "1S"] {
+            let error = format!("'{text}' is not a duration like 500ms, 25s or 2m");
+            assert_eq!(read(text), Err(error));
+        }
+        assert_eq!(
+            read("25"),
+            Err("'25' has no unit: write 25s or 25ms".to_owned())
+        );
+    }
+
+    #[test]
+    fn counts() {
+        assert_eq!(count("1"), Ok(1));
+        assert_eq!(count("0"), Err("must be at least 1".to_owned()));
+        for text in ["", "-1", "+1", "1K", "ten"] {
+            assert_eq!(
+                count(text),
+                Err(format!("'{text}' is not a count like 1000"))
+            );
+        }
+        let text = "99999999999999999999";
+        assert_eq!(count(text), Err(format!("'{text}' is too large")));
+    }
+
+    #[test]
+    fn only_the_ping_interval_may_be_zero() {
+        assert!(settings("--ping-interval 0", "").is_ok());
+        for flag in FLAGS {
+            if matches!(flag.value, Some("SIZE" | "COUNT" | "DURATION")) {
+                let result = settings(&format!("--{} 0", flag.name), "");
+                assert_eq!(
+                    result.is_ok(),
+                    flag.name == "ping-interval",
+                    "{}",
+                    flag.name
+                );
+            }
+        }
+        assert_eq!(
+            complaint("--write-timeout 0ms", ""),
+            "--write-timeout: must not be 0"
+        );
+    }
+
+    #[test]
+    fn errors_name_the_setting_and_the_value() {
+        for (line, error) in [
+            (
+                "--max-message-size abc",
+                "--max-message-size: 'abc' is not a size like 64K or 1M",
+            ),
+            (
+                "--listen 8080",
+                "--listen: '8080' is not an address like 127.0.0.1:8080",
+            ),
+            (
+                "--allow-origin a.com",
+                "--allow-origin: 'a.com' is not an origin like https://",
+            ),
+            (
+                "--path ws",
+                "--path: 'ws' is refused: path must be like /ws",
+            ),
+            (
+                "--subprotocol a/b",
+                "--subprotocol: 'a/b' is refused: subprotocol must be a token",
+            ),
+            (
+                "--pong-timeout 25s",
+                "ping interval 25s is not longer than pong timeout 25s",
+            ),
+            (
+                "--max-client-buffer 64K",
+                "max client buffer 65536 is too small for",
+            ),
+        ] {
+            let said = complaint(line, "");
+            assert!(said.starts_with(error), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn unknown_variables_are_warned_about_and_others_are_not_ours() {
+        let settings = settings("", "PATH=/bin FANFARE_XYZ=1 FANFARE_LISTN=x FANFARE_HELP=1");
+        assert_eq!(
+            settings.unwrap().warnings,
+            [
+                "unknown variable FANFARE_HELP",
+                "unknown variable FANFARE_LISTN, did you mean FANFARE_LISTEN?",
+                "unknown variable FANFARE_XYZ",
+            ]
+        );
+    }
+}

@@ -1,0 +1,250 @@
+//! One member, from its first byte to its last.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::config::HubConfig;
+use super::disconnect::Disconnect;
+use super::outgoing::Outgoing;
+use super::room::RoomId;
+use super::wheel::Tick;
+use crate::protocol::Connection;
+use crate::protocol::http::HeadBuffer;
+
+/// This much of a frame counts as a sign of life although the frame is not complete: a byte now
+/// and then does not keep a connection.
+const SIGN_OF_LIFE: usize = 1024;
+
+/// Names a client. Never used again, not even when its place in the tables is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientId {
+    index: u32,
+    generation: u32,
+}
+
+impl ClientId {
+    pub(super) fn new(index: u32, generation: u32) -> Self {
+        Self { index, generation }
+    }
+
+    /// The client's place in the hub's table: small, and free for another client once this one has
+    /// been reaped. A driver keeps its socket at the same place of its own table.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    #[cfg(test)]
+    pub(super) fn index_u32(self) -> u32 {
+        self.index
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
+}
+
+/// Where a client is connected from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// An IP address and a port.
+    Inet(SocketAddr),
+    /// A process on this machine.
+    Unix,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// What one client said and was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Messages from the client.
+    pub messages_received: u64,
+    /// Bytes from the client, framing and handshake included.
+    pub bytes_received: u64,
+    /// Messages queued for the client.
+    pub messages_sent: u64,
+    /// Bytes that the transport took, framing and handshake included.
+    pub bytes_sent: u64,
+}
+
+/// How far a client has come.
+///
+/// ```text
+///   Handshake ──▶ Open ──▶ Closing ──▶ Lingering ──▶ (doomed, reaped)
+///       │           └──────────────────────▲
+///       └──────────────────────────────────┘
+/// ```
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The request head is arriving (CONNECTING, RFC 6455, section 4.1).
+    Handshake(HeadBuffer),
+    /// Messages go both ways.
+    Open(Connection),
+    /// Our Close is out and the client's is awaited.
+    Closing(Connection),
+    /// Our last word is queued. What still arrives is read and thrown away, since closing a socket
+    /// with unread input would reset the connection and could destroy that last word.
+    Lingering,
+}
+
+/// One connected client, as the hub sees it.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) id: ClientId,
+    pub(super) peer: Peer,
+    pub(super) phase: Phase,
+    /// The room and the position in its list of members, from the upgrade to the reaping.
+    pub(super) room: Option<(RoomId, usize)>,
+    pub(super) outgoing: Outgoing,
+    /// The answer to the latest Ping of a client that does not read; sent when it does.
+    pub(super) pong: Option<Box<[u8]>>,
+    /// Why it leaves; set once, by what happens first.
+    pub(super) cause: Option<Disconnect>,
+    /// It will be reaped at the end of the turn, and hears nothing more.
+    pub(super) doomed: bool,
+    /// It is on the list of those to be flushed.
+    pub(super) dirty: bool,
+    /// It was accepted beyond `max_connections`, to be told so.
+    pub(super) surplus: bool,
+    /// Nothing more will arrive.
+    pub(super) input_ended: bool,
+    /// The driver was told to end the sending side.
+    pub(super) output_ended: bool,
+    pub(super) accepted_at: Instant,
+    /// When the phases of leaving began.
+    closing_since: Instant,
+    /// When the next Ping is due; moved by every sign of life.
+    next_ping: Instant,
+    /// When the Ping that is not answered yet was sent.
+    pinged_at: Option<Instant>,
+    /// Since when the transport has taken nothing of what is owed.
+    pub(super) stalled_since: Option<Instant>,
+    /// Bytes of an incomplete frame since the last sign of life.
+    trickled: usize,
+    /// Where the wheel's hint for this client is, if there is one. Older ones are stale.
+    pub(super) hint: Option<Tick>,
+    pub(super) traffic: Traffic,
+}
+
+/// What a client's deadline asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The request head did not come in time.
+    Handshake,
+    /// Silence: ask whether it is there.
+    Ping,
+    /// It is not.
+    Pong,
+    /// It takes nothing.
+    Write,
+    /// It does not end the connection.
+    Close,
+}
+
+impl Client {
+    pub(super) fn new(id: ClientId, peer: Peer, surplus: bool, now: Instant) -> Self {
+        Self {
+            id,
+            peer,
+            phase: Phase::Handshake(HeadBuffer::default()),
+            room: None,
+            outgoing: Outgoing::default(),
+            pong: None,
+            cause: None,
+            doomed: false,
+            dirty: false,
+            surplus,
+            input_ended: false,
+            output_ended: false,
+            accepted_at: now,
+            closing_since: now,
+            next_ping: now,
+            pinged_at: None,
+            stalled_since: None,
+            trickled: 0,
+            hint: None,
+            traffic: Traffic::default(),
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open(_)) && !self.doomed
+    }
+
+    /// Enters the phase `Open`. The first Ping comes early by up to half an interval, so that
+    /// clients that came together are not pinged together for ever.
+    pub(super) fn open(&mut self, connection: Connection, config: &HubConfig, now: Instant) {
+        const GOLDEN_RATIO: u32 = 0x9E37_79B9;
+
+        self.phase = Phase::Open(connection);
+        let spread = self.id.index.wrapping_mul(GOLDEN_RATIO) >> 22;
+        self.next_ping = now + config.ping_interval - config.ping_interval * spread / 2048;
+    }
+
+    /// Enters `Closing` or `Lingering`, for `cause` if it is the first.
+    pub(super) fn leave(&mut self, phase: Phase, cause: Disconnect, now: Instant) {
+        self.phase = phase;
+        self.pong = None;
+        self.closing_since = now;
+        self.cause.get_or_insert(cause);
+    }
+
+    /// Takes note of bytes from an open client, and whether they completed a frame.
+    pub(super) fn note_input(
+        &mut self,
+        bytes: usize,
+        completed: bool,
+        ping_interval: Duration,
+        now: Instant,
+    ) {
+        self.trickled = if completed {
+            0
+        } else {
+            self.trickled.saturating_add(bytes)
+        };
+        if completed || self.trickled >= SIGN_OF_LIFE {
+            self.trickled = 0;
+            self.next_ping = now + ping_interval;
+            self.pinged_at = None;
+        }
+    }
+
+    pub(super) fn note_ping(&mut self, now: Instant) {
+        self.pinged_at = Some(now);
+    }
+
+    /// The client's deadline and what it asks for: the truth that the wheel's hints point at.
+    pub(super) fn deadline(&self, config: &HubConfig) -> Option<(Instant, Due)> {
+        let phase = match self.phase {
+            Phase::Handshake(_) => {
+                Some((self.accepted_at + config.handshake_timeout, Due::Handshake))
+            }
+            Phase::Open(_) => match self.pinged_at {
+                Some(pinged_at) => Some((pinged_at + config.pong_timeout, Due::Pong)),
+                None if config.ping_interval.is_zero() => None,
+                None => Some((self.next_ping, Due::Ping)),
+            },
+            Phase::Closing(_) | Phase::Lingering => {
+                Some((self.closing_since + config.close_timeout, Due::Close))
+            }
+        };
+        let write = self
+            .stalled_since
+            .map(|since| (since + config.write_timeout, Due::Write));
+        phase
+            .into_iter()
+            .chain(write)
+            .min_by_key(|(deadline, _)| *deadline)
+    }
+}

@@ -1,0 +1,272 @@
+//! What the hub may hold, and how long it waits.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::outgoing::PIECE_COST;
+use crate::protocol::{FrameHeader, Handshake, Limits};
+
+/// The most bytes that one call of [`Hub::receive`](super::Hub::receive) should be given: what the
+/// read buffer of a loop holds.
+pub const MAX_RECEIVE: usize = 64 * 1024;
+
+/// The settings of a [`Hub`](super::Hub). Start from the default and change what you need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HubConfig {
+    /// The bounds of one connection.
+    pub limits: Limits,
+    /// Which requests are upgraded.
+    pub handshake: Handshake,
+    /// Whether `GET /` serves the demo page. Default yes.
+    pub demo: bool,
+    /// Bytes that may be queued for one client before it is dropped as too slow. Default 1 MiB.
+    /// Each piece of the queue counts 64 bytes on top, so that a queue of tiny messages is bounded
+    /// as well. Messages are shared between all clients that wait for them: what a thousand slow
+    /// clients of one room owe is held once.
+    pub max_client_buffer: usize,
+    /// Clients at once, those in the opening or closing handshake included. Default 1024; more
+    /// are answered with 503.
+    pub max_connections: usize,
+    /// Rooms at once. Default 65,536; a client who asks for one more is answered with 503. A room
+    /// exists as long as it has a member.
+    pub max_rooms: usize,
+    /// Silence after which a client is sent a Ping. Default 25 s, below the idle limits of
+    /// proxies (30–60 s). Zero: never.
+    pub ping_interval: Duration,
+    /// Silence after a Ping that ends a connection. Default 10 s. Not zero, and shorter than
+    /// `ping_interval`.
+    pub pong_timeout: Duration,
+    /// From accepting a connection to the end of its request head. Default 5 s. A trickle does not
+    /// extend it.
+    pub handshake_timeout: Duration,
+    /// Output that makes no progress for so long drops its client as too slow. Default 10 s.
+    pub write_timeout: Duration,
+    /// From our last word (a Close, or a refusal) to the end of the connection, if the client does
+    /// not end it itself. Default 5 s.
+    pub close_timeout: Duration,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            handshake: Handshake::default(),
+            demo: true,
+            max_client_buffer: 1 << 20,
+            max_connections: 1024,
+            max_rooms: 65_536,
+            ping_interval: Duration::from_secs(25),
+            pong_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl HubConfig {
+    /// What a batch may hold when the driver stops reading, on top of the largest message.
+    const MAX_BATCH: usize = 256 * 1024;
+
+    /// The least that `max_client_buffer` must be, for this `max_message_size`: a client that owes
+    /// nothing must be able to take all that one turn can bring.
+    pub const fn min_client_buffer(&self) -> usize {
+        let overhead = MAX_RECEIVE + FrameHeader::MAX_LEN + 2 * PIECE_COST;
+        self.limits.max_message_size.saturating_add(overhead)
+    }
+
+    /// Bytes in a room's batch from which on the driver should end its turn, so that members who
+    /// keep up are not mistaken for slow ones.
+    pub(super) fn batch_limit(&self) -> usize {
+        Self::MAX_BATCH.min(
+            self.max_client_buffer
+                .saturating_sub(self.min_client_buffer()),
+        )
+    }
+
+    /// Checks the relations between the settings.
+    ///
+    /// # Errors
+    /// The first relation that does not hold.
+    pub fn check(&self) -> Result<(), HubConfigError> {
+        if self.max_client_buffer < self.min_client_buffer() {
+            return Err(HubConfigError::ClientBuffer {
+                buffer: self.max_client_buffer,
+                least: self.min_client_buffer(),
+            });
+        }
+        if !self.ping_interval.is_zero() && self.ping_interval <= self.pong_timeout {
+            return Err(HubConfigError::Heartbeat {
+                ping_interval: self.ping_interval,
+                pong_timeout: self.pong_timeout,
+            });
+        }
+        let nonzero = [
+            ("pong timeout", self.pong_timeout),
+            ("handshake timeout", self.handshake_timeout),
+            ("write timeout", self.write_timeout),
+            ("close timeout", self.close_timeout),
+        ];
+        if let Some((name, _)) = nonzero.into_iter().find(|(_, duration)| duration.is_zero()) {
+            return Err(HubConfigError::Zero(name));
+        }
+        let counts = [
+            ("max message size", self.limits.max_message_size),
+            ("max connections", self.max_connections),
+            ("max rooms", self.max_rooms),
+        ];
+        if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(HubConfigError::Zero(name));
+        }
+        let path = &self.handshake.path;
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#%\"<>\\^`{|}".contains(&byte);
+        if path.len() < 2
+            || !path.starts_with('/')
+            || path.ends_with('/')
+            || path == "/healthz"
+            || !path.bytes().all(is_plain)
+        {
+            return Err(HubConfigError::Path);
+        }
+        if !self
+            .handshake
+            .subprotocols
+            .iter()
+            .all(|name| is_token(name))
+        {
+            return Err(HubConfigError::Subprotocol);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a name is a token (RFC 9110, section 5.6.2).
+fn is_token(name: &str) -> bool {
+    let is_token_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_token_byte)
+}
+
+/// Settings that contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HubConfigError {
+    /// A buffer that could not take what one turn brings.
+    ClientBuffer {
+        /// The setting, in bytes.
+        buffer: usize,
+        /// What it must be at least, in bytes.
+        least: usize,
+    },
+    /// A Ping would be due before the last one could have been given up.
+    Heartbeat {
+        /// The setting.
+        ping_interval: Duration,
+        /// The setting.
+        pong_timeout: Duration,
+    },
+    /// A setting that must not be zero.
+    Zero(&'static str),
+    /// A path that is not `/` and plain segments, or that plain HTTP needs.
+    Path,
+    /// A subprotocol whose name is not a token (RFC 6455, section 4.1).
+    Subprotocol,
+}
+
+impl fmt::Display for HubConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientBuffer { buffer, least } => write!(
+                f,
+                "max client buffer {buffer} is too small for max message size: needs at least {least}"
+            ),
+            Self::Heartbeat { ping_interval, pong_timeout } => write!(
+                f,
+                "ping interval {ping_interval:?} is not longer than pong timeout {pong_timeout:?}"
+            ),
+            Self::Zero(name) => write!(f, "{name} must not be 0"),
+            Self::Path => f.write_str(
+                "path must be like /ws: a slash and plain characters, no slash at its end, not /healthz",
+            ),
+            Self::Subprotocol => f.write_str("subprotocol must be a token like chat.v1"),
+        }
+    }
+}
+
+impl std::error::Error for HubConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl FnOnce(&mut HubConfig)) -> Result<(), HubConfigError> {
+        let mut config = HubConfig::default();
+        change(&mut config);
+        config.check()
+    }
+
+    #[test]
+    fn the_default_is_consistent() {
+        assert_eq!(check(|_| {}), Ok(()));
+    }
+
+    #[test]
+    fn both_sides_of_the_client_buffer() {
+        let least = HubConfig::default().min_client_buffer();
+        assert_eq!(least, 64 * 1024 + 64 * 1024 + 14 + 128);
+        assert_eq!(check(|config| config.max_client_buffer = least), Ok(()));
+        let error = check(|config| config.max_client_buffer = least - 1);
+        assert_eq!(
+            error,
+            Err(HubConfigError::ClientBuffer {
+                buffer: least - 1,
+                least
+            })
+        );
+    }
+
+    #[test]
+    fn a_heartbeat_may_be_off_but_not_overlap() {
+        let seconds = Duration::from_secs;
+        assert_eq!(
+            check(|config| config.ping_interval = Duration::ZERO),
+            Ok(())
+        );
+        assert_eq!(check(|config| config.ping_interval = seconds(11)), Ok(()));
+        let error = check(|config| config.ping_interval = seconds(10)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "ping interval 10s is not longer than pong timeout 10s"
+        );
+    }
+
+    #[test]
+    fn zero_is_refused_where_it_would_mean_never() {
+        let error = check(|config| config.write_timeout = Duration::ZERO).unwrap_err();
+        assert_eq!(error.to_string(), "write timeout must not be 0");
+        assert_eq!(
+            check(|config| config.max_rooms = 0),
+            Err(HubConfigError::Zero("max rooms"))
+        );
+    }
+
+    #[test]
+    fn paths_and_subprotocols_are_plain() {
+        for path in ["/ws", "/a/b", "/chat-1"] {
+            assert_eq!(
+                check(|config| config.handshake.path = path.to_owned()),
+                Ok(()),
+                "{path}"
+            );
+        }
+        for path in [
+            "", "/", "ws", "/ws/", "/w s", "/ws?x", "/w%73", "/healthz", "/ü",
+        ] {
+            let error = check(|config| config.handshake.path = path.to_owned());
+            assert_eq!(error, Err(HubConfigError::Path), "{path}");
+        }
+        let error = check(|config| config.handshake.subprotocols = vec!["a b".to_owned()]);
+        assert_eq!(error, Err(HubConfigError::Subprotocol));
+    }
+}

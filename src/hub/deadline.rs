@@ -1,0 +1,88 @@
+//! Heartbeats and timeouts: what happens when nothing happens.
+
+use std::time::Instant;
+
+use super::Hub;
+use super::client::{ClientId, Due, Phase};
+use super::disconnect::Disconnect;
+use crate::protocol::{FrameHeader, HandshakeError, Opcode};
+
+/// Deadlines that one turn looks at; the rest are looked at in the next, after the sockets.
+const MAX_DEADLINES_PER_TURN: usize = 1024;
+
+impl Hub {
+    /// Fires the deadlines that have passed: pings who is silent, gives up who does not answer.
+    pub fn advance(&mut self, now: Instant) {
+        for _ in 0..MAX_DEADLINES_PER_TURN {
+            let Some((id, tick)) = self.wheel.pop(now) else {
+                return;
+            };
+            let Some(client) = self.client_mut(id) else {
+                continue;
+            };
+            if client.hint != Some(tick) {
+                // A later one was replaced by an earlier one, which has been looked at.
+                continue;
+            }
+            client.hint = None;
+            let config = &self.config;
+            let client = &mut self.clients[id.index()];
+            if let Some((deadline, due)) = client.deadline(config)
+                && deadline <= now
+            {
+                self.fire(id, due, now);
+            }
+            self.arm(id);
+        }
+    }
+
+    /// When [`advance`](Self::advance) should be called again; `None` if nothing is ever due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.wheel.next_deadline()
+    }
+
+    fn fire(&mut self, id: ClientId, due: Due, now: Instant) {
+        let Some(client) = self.client_mut(id) else {
+            return;
+        };
+        match due {
+            Due::Handshake => match &client.phase {
+                // Nothing was asked, so nothing is answered.
+                Phase::Handshake(head) if head.is_empty() => {
+                    self.doom(id, Disconnect::Refused(HandshakeError::TimedOut));
+                }
+                _ => self.refuse(id, HandshakeError::TimedOut, now),
+            },
+            Due::Ping => {
+                client.note_ping(now);
+                let mut ping = self.take_reply();
+                FrameHeader::unmasked(Opcode::Ping, 0).encode(&mut ping);
+                self.say(id, [&ping, b""], now);
+                self.put_reply(ping);
+            }
+            Due::Pong => self.doom(id, Disconnect::TimedOut),
+            Due::Write => self.drop_slow(id, now),
+            // The cause is what began the closing.
+            Due::Close => self.doom(id, Disconnect::Gone),
+        }
+    }
+
+    /// Sees to it that the wheel names a client no later than its deadline.
+    pub(super) fn arm(&mut self, id: ClientId) {
+        let config = &self.config;
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
+        };
+        if client.id != id || client.doomed {
+            return;
+        }
+        let Some((deadline, _)) = client.deadline(config) else {
+            return;
+        };
+        let tick = self.wheel.tick(deadline);
+        if client.hint.is_none_or(|hint| tick < hint) {
+            client.hint = Some(tick);
+            self.wheel.insert(id, tick);
+        }
+    }
+}

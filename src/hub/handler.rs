@@ -1,0 +1,127 @@
+//! What an application is told, and what it may do.
+
+use std::time::Instant;
+
+use super::client::ClientId;
+use super::disconnect::Disconnect;
+use super::room::RoomId;
+use super::{Hub, MessageKind};
+use crate::protocol::http::Request;
+use crate::protocol::{CloseCode, Message};
+
+/// An application on the hub. All calls come from the thread that drives the hub, one at a time;
+/// whatever takes long holds up everybody.
+pub trait Handler {
+    /// A client is connected and in its room. `request` is what it asked with.
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, id: ClientId, request: &Request<'_>) {
+        let _ = (outbox, id, request);
+    }
+
+    /// A client said something. The message lives as long as the call.
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>);
+
+    /// A client for which [`on_open`](Self::on_open) was called is gone. Nothing can be sent to it
+    /// any more, but [`Outbox::room`] still tells where it was.
+    fn on_close(&mut self, outbox: &mut Outbox<'_>, id: ClientId, why: &Disconnect) {
+        let _ = (outbox, id, why);
+    }
+}
+
+/// What one client says, everyone in its room hears.
+#[derive(Clone, Copy, Debug)]
+pub struct Broadcast {
+    echo: bool,
+}
+
+impl Broadcast {
+    /// With `echo` the sender hears itself too.
+    pub fn new(echo: bool) -> Self {
+        Self { echo }
+    }
+}
+
+impl Handler for Broadcast {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>) {
+        let Some(room) = outbox.room(id) else { return };
+        if self.echo {
+            outbox.broadcast(room, message.kind, &message.payload);
+        } else {
+            outbox.broadcast_except(room, id, message.kind, &message.payload);
+        }
+    }
+}
+
+/// What a handler may do with the hub. Everything said through it is queued; it is written at the
+/// end of the turn, to each client in the order in which it was said.
+#[derive(Debug)]
+pub struct Outbox<'h> {
+    hub: &'h mut Hub,
+    now: Instant,
+}
+
+impl<'h> Outbox<'h> {
+    pub(super) fn new(hub: &'h mut Hub, now: Instant) -> Self {
+        Self { hub, now }
+    }
+
+    /// The time of this turn.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Says something to one client. Returns whether it is open and could take it; one that owes
+    /// too much is dropped as [`Disconnect::TooSlow`].
+    ///
+    /// Text must be UTF-8: browsers fail a connection on anything else.
+    pub fn send(&mut self, id: ClientId, kind: MessageKind, payload: &[u8]) -> bool {
+        self.hub.send(id, kind, payload, self.now)
+    }
+
+    /// Says something to every member of a room: it is encoded once, and each member gets a
+    /// reference to it. Returns the number of members, or `None` if there is no such room.
+    ///
+    /// Text must be UTF-8, as in [`send`](Self::send).
+    pub fn broadcast(&mut self, room: RoomId, kind: MessageKind, payload: &[u8]) -> Option<usize> {
+        self.hub.broadcast(room, None, kind, payload)
+    }
+
+    /// The same for every member but one.
+    pub fn broadcast_except(
+        &mut self,
+        room: RoomId,
+        except: ClientId,
+        kind: MessageKind,
+        payload: &[u8],
+    ) -> Option<usize> {
+        self.hub.broadcast(room, Some(except), kind, payload)
+    }
+
+    /// Begins the closing handshake with a client: it hears what was said to it before, then a
+    /// Close with this code, then nothing. Does nothing if it is not open.
+    ///
+    /// A reason over 123 bytes is cut.
+    pub fn close(&mut self, id: ClientId, code: CloseCode, reason: &str) {
+        self.hub.close(id, code, reason, self.now);
+    }
+
+    /// The room that a client is in, or was in until now.
+    pub fn room(&self, id: ClientId) -> Option<RoomId> {
+        self.hub.room_of(id)
+    }
+
+    /// The room of this name; the empty one is that of the path itself.
+    pub fn find_room(&self, name: &str) -> Option<RoomId> {
+        self.hub.find_room(name)
+    }
+
+    /// The name of a room.
+    pub fn room_name(&self, room: RoomId) -> Option<&str> {
+        self.hub.room_name(room)
+    }
+
+    /// The members of a room, in no particular order; in [`Handler::on_close`] without the one who
+    /// left.
+    pub fn members(&self, room: RoomId) -> &[ClientId] {
+        self.hub.members(room)
+    }
+}

@@ -1,0 +1,356 @@
+//! Who is connected, what is queued, what is due.
+//!
+//! This ring knows no socket, no clock, no log and no thread either: time is an argument, and a
+//! driver moves the bytes. [`server`](crate::server) is one driver; a simulator or your own loop
+//! can be another. A driver's turn:
+//!
+//! 1. [`Hub::accept`] for each new connection, [`Hub::receive`] and [`Hub::hang_up`] for what
+//!    arrived, until [`Hub::is_full`];
+//! 2. [`Hub::advance`] fires what is due;
+//! 3. [`Hub::take_dirty`] names whom to flush: write [`Hub::outgoing`], then [`Hub::flushed`];
+//! 4. [`Hub::reap`] until it returns `None`: those clients are gone, close their sockets.
+//!
+//! Nobody is removed in the middle of a turn: a client is *doomed* at once, hears nothing more, and
+//! is reaped at the end, so stale news about it can never reach a newcomer in its place. All verbs
+//! accept ids of clients who have left, and do nothing then.
+
+mod client;
+mod config;
+mod deadline;
+mod disconnect;
+mod handler;
+mod metrics;
+mod outgoing;
+mod receive;
+mod room;
+mod routes;
+mod speak;
+mod wheel;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use slab::Slab;
+
+use client::{Client, Phase};
+pub use client::{ClientId, Peer, Traffic};
+pub use config::{HubConfig, HubConfigError, MAX_RECEIVE};
+pub use disconnect::{Departure, Disconnect};
+pub use handler::{Broadcast, Handler, Outbox};
+pub use metrics::Metrics;
+pub use outgoing::Outgoing;
+pub use room::RoomId;
+use room::Rooms;
+use wheel::TimerWheel;
+
+use crate::protocol::{CloseCode, HandshakeError, MessageKind};
+
+/// Clients beyond `max_connections` that are taken in to be told so with a 503.
+const MAX_SURPLUS: usize = 64;
+
+/// All clients, all rooms, and what is owed to whom.
+#[derive(Debug)]
+pub struct Hub {
+    config: HubConfig,
+    clients: Slab<Client>,
+    rooms: Rooms,
+    wheel: TimerWheel,
+    /// Clients to flush. `speak` adds, `take_dirty` empties.
+    dirty: Vec<ClientId>,
+    /// Clients to reap, in the order in which they were doomed.
+    doomed: VecDeque<ClientId>,
+    /// Bytes said since the batches were last sealed.
+    said: usize,
+    /// Whether some batch is so long that the turn should end.
+    batch_is_full: bool,
+    /// What the protocol answers to one event, before it is queued.
+    reply: Vec<u8>,
+    next_generation: u32,
+    is_draining: bool,
+    metrics: Metrics,
+}
+
+/// Why a connection was not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not even a place for an answer is left.
+    Full,
+    /// The hub is draining.
+    Draining,
+}
+
+impl Hub {
+    /// A hub without clients.
+    ///
+    /// # Panics
+    /// If [`HubConfig::check`] finds fault with the settings.
+    pub fn new(config: HubConfig, now: Instant) -> Self {
+        if let Err(error) = config.check() {
+            panic!("{error}");
+        }
+        Self {
+            config,
+            clients: Slab::new(),
+            rooms: Rooms::default(),
+            wheel: TimerWheel::new(now),
+            dirty: Vec::new(),
+            doomed: VecDeque::new(),
+            said: 0,
+            batch_is_full: false,
+            reply: Vec::new(),
+            next_generation: 0,
+            is_draining: false,
+            metrics: Metrics::default(),
+        }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &HubConfig {
+        &self.config
+    }
+
+    /// Clients at the moment, in whatever phase.
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// Rooms at the moment.
+    pub fn room_count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// What has happened so far.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What a handler may do, for those who are not called by the hub: a timer, another thread's
+    /// message.
+    pub fn outbox(&mut self, now: Instant) -> Outbox<'_> {
+        Outbox::new(self, now)
+    }
+
+    /// Takes in a connection that has just been accepted. Clients beyond `max_connections` are
+    /// taken in as well, a few of them, to be answered with 503.
+    ///
+    /// # Errors
+    /// The driver should close the connection at once.
+    pub fn accept(&mut self, peer: Peer, now: Instant) -> Result<ClientId, Refusal> {
+        if self.is_draining {
+            return Err(Refusal::Draining);
+        }
+        let surplus = self.clients.len() >= self.config.max_connections;
+        if self.clients.len() >= self.config.max_connections.saturating_add(MAX_SURPLUS) {
+            return Err(Refusal::Full);
+        }
+        let entry = self.clients.vacant_entry();
+        let index = u32::try_from(entry.key()).expect("clients are bounded by descriptors");
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let id = ClientId::new(index, self.next_generation);
+        entry.insert(Client::new(id, peer, surplus, now));
+        self.metrics.connections_accepted += 1;
+        self.arm(id);
+        Ok(id)
+    }
+
+    /// The driver saw the end of a client's input ([`Disconnect::Gone`]), or an error.
+    pub fn hang_up(&mut self, id: ClientId, why: Disconnect) {
+        let Some(client) = self.client_mut(id) else {
+            return;
+        };
+        let owes = !client.outgoing.is_empty() || client.outgoing.has_splices();
+        if why == Disconnect::Gone && owes && matches!(client.phase, Phase::Lingering) {
+            // It has said all it wanted to say, and may still be listening for our last word.
+            client.input_ended = true;
+        } else {
+            self.doom(id, why);
+        }
+    }
+
+    /// Whether enough has been said for one turn: the driver should stop reading, flush, and come
+    /// back to the clients that it has not read from.
+    pub fn is_full(&self) -> bool {
+        self.batch_is_full || self.said >= Self::MAX_SAID
+    }
+
+    /// Whether something is left to do that waits for no event: clients to flush or to reap. The
+    /// driver's next wait should be zero then.
+    pub fn has_work(&self) -> bool {
+        !self.dirty.is_empty() || !self.doomed.is_empty() || self.rooms.has_unsealed()
+    }
+
+    /// Seals the batches of this turn, and appends those who are to be flushed to `ids`.
+    pub fn take_dirty(&mut self, ids: &mut Vec<ClientId>, now: Instant) {
+        self.seal(now);
+        ids.append(&mut self.dirty);
+        for id in ids {
+            if let Some(client) = self.client_mut(*id) {
+                client.dirty = false;
+            }
+        }
+    }
+
+    /// What a client is owed; `None` if it is gone.
+    pub fn outgoing(&mut self, id: ClientId) -> Option<&mut Outgoing> {
+        self.client_mut(id).map(|client| &mut client.outgoing)
+    }
+
+    /// The driver has written `written` bytes of what a client is owed, and taken note of it with
+    /// [`Outgoing::advance`]. `blocked` tells that the transport takes no more; otherwise the client
+    /// is named again in the next turn if something is left.
+    ///
+    /// Returns whether the driver should end the sending side now (`shutdown(Write)`): the last
+    /// word has been written.
+    #[must_use]
+    pub fn flushed(&mut self, id: ClientId, written: usize, blocked: bool, now: Instant) -> bool {
+        let Some(client) = self.client_mut(id) else {
+            return false;
+        };
+        client.traffic.bytes_sent += written as u64;
+        client
+            .outgoing
+            .set_blocked(blocked && !client.outgoing.is_empty());
+        if !client.outgoing.is_empty() {
+            if written > 0 || client.stalled_since.is_none() {
+                client.stalled_since = Some(now);
+            }
+            self.metrics.bytes_sent += written as u64;
+            self.touch(id);
+            self.arm(id);
+            return false;
+        }
+        client.stalled_since = None;
+        let pong = client.pong.take();
+        let is_done = matches!(client.phase, Phase::Lingering);
+        let ends_now = is_done && !client.output_ended;
+        client.output_ended |= is_done;
+        let is_gone = is_done && client.input_ended;
+        self.metrics.bytes_sent += written as u64;
+        if let Some(pong) = pong {
+            self.say(id, [&pong, b""], now);
+        }
+        if is_gone {
+            self.doom(id, Disconnect::Gone);
+        }
+        ends_now && !is_gone
+    }
+
+    /// The transport takes bytes again. Harmless if it always did.
+    pub fn writable(&mut self, id: ClientId) {
+        let Some(client) = self.client_mut(id) else {
+            return;
+        };
+        if client.outgoing.is_blocked() {
+            client.outgoing.set_blocked(false);
+            self.touch(id);
+        }
+    }
+
+    /// Removes one client that was doomed; the driver closes its connection. To be called until
+    /// there is none. The handler may speak in `on_close`, so look at [`has_work`](Self::has_work)
+    /// afterwards.
+    pub fn reap(&mut self, handler: &mut dyn Handler, now: Instant) -> Option<Departure> {
+        let id = self.doomed.pop_front()?;
+        let client = &self.clients[id.index()];
+        let why = client.cause.expect("whoever is doomed has a cause");
+        let room = client.room;
+        let mut name = None;
+        if let Some((room, position)) = room {
+            name = self.rooms.get(room).map(|room| room.name.clone());
+            if let Some(moved) = self.rooms.leave(room, position) {
+                self.clients[moved.index()].room = Some((room, position));
+            }
+            handler.on_close(&mut Outbox::new(self, now), id, &why);
+            self.rooms.remove_if_empty(room);
+        }
+        let client = self.clients.remove(id.index());
+        self.metrics.count_departure(&why);
+        Some(Departure {
+            id,
+            peer: client.peer,
+            room: name,
+            why,
+            age: now.saturating_duration_since(client.accepted_at),
+            traffic: client.traffic,
+            peak_backlog: client.outgoing.peak(),
+        })
+    }
+
+    /// Ends all connections: every open client gets Close 1001 behind what is queued for it, half-
+    /// open ones get a 503 or nothing, and nobody else is taken in. The hub is empty when all have
+    /// answered, or after `close_timeout`.
+    pub fn drain(&mut self, now: Instant) {
+        self.is_draining = true;
+        let ids: Vec<ClientId> = self.clients.iter().map(|(_, client)| client.id).collect();
+        for id in ids {
+            let Some(client) = self.client_mut(id) else {
+                continue;
+            };
+            match &client.phase {
+                Phase::Handshake(head) if head.is_empty() => {
+                    self.doom(id, Disconnect::Refused(HandshakeError::Draining));
+                }
+                Phase::Handshake(_) => self.refuse(id, HandshakeError::Draining, now),
+                Phase::Open(_) => self.close(id, CloseCode::GOING_AWAY, "", now),
+                Phase::Closing(_) | Phase::Lingering => {}
+            }
+        }
+    }
+
+    /// Whether a client is open: its upgrade is done, and no Close has been said by either side.
+    pub fn is_open(&self, id: ClientId) -> bool {
+        self.clients
+            .get(id.index())
+            .is_some_and(|client| client.id == id && client.is_open())
+    }
+
+    /// A client that is there and has not been doomed.
+    fn client_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.clients
+            .get_mut(id.index())
+            .filter(|client| client.id == id && !client.doomed)
+    }
+
+    /// Gives a client up: it hears nothing more, what it is owed is released, and it will be reaped
+    /// at the end of the turn.
+    fn doom(&mut self, id: ClientId, why: Disconnect) {
+        let Some(client) = self.client_mut(id) else {
+            return;
+        };
+        client.cause.get_or_insert(why);
+        client.doomed = true;
+        client.outgoing.clear();
+        self.doomed.push_back(id);
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+/// Some point in time for tests to start from.
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests need some instant; only differences matter"
+)]
+pub(crate) fn test_clock() -> Instant {
+    Instant::now()
+}
+
+/// A queue that holds these pieces.
+#[cfg(test)]
+pub(crate) fn test_outgoing(pieces: &[&str]) -> Outgoing {
+    let mut outgoing = Outgoing::default();
+    for piece in pieces {
+        let batch = std::rc::Rc::new(piece.as_bytes().to_vec());
+        outgoing
+            .append(&batch, usize::MAX)
+            .expect("nothing is too much");
+    }
+    outgoing
+}

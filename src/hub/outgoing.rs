@@ -1,0 +1,409 @@
+//! What one client is owed.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// What a piece of the queue counts on top of its bytes, so that a queue of tiny messages is
+/// bounded too: the piece itself, and its share of the batch behind it.
+pub(super) const PIECE_COST: usize = 64;
+
+/// A client that keeps less than this part of a batch gets a copy of what it keeps: otherwise a
+/// few bytes that it owes could hold a whole batch of its own messages in memory.
+const MIN_SHARED_PART: usize = 4;
+
+/// The client owes more than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Overflow;
+
+/// One client's bounded write buffer: a queue of pieces, most of them shared with the room.
+///
+/// A client that keeps up has at most one piece, and that one is stored in place: appending and
+/// flushing it allocates nothing and copies nothing.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// The piece that is being written. `None` only if `rest` is empty too.
+    first: Option<Piece>,
+    rest: VecDeque<Piece>,
+    /// What is said to this client alone while its room has a batch that is not sealed yet.
+    splices: Vec<Splice>,
+    /// Bytes and piece costs of the queue.
+    queued: usize,
+    /// Bytes in `splices`.
+    spliced: usize,
+    /// The most that was ever owed at once.
+    peak: usize,
+    /// Whether bytes of `first` have been written, so that its start is inside a frame perhaps.
+    first_begun: bool,
+    /// Whether the transport took less than all the last time. The driver sets it.
+    blocked: bool,
+}
+
+#[derive(Debug)]
+enum Piece {
+    /// A part of a sealed batch.
+    Shared {
+        batch: Rc<Vec<u8>>,
+        start: usize,
+        end: usize,
+    },
+    /// What was said to this client alone.
+    Own { bytes: Vec<u8>, start: usize },
+}
+
+/// How one client's share of a batch differs from the others': at `at` something is inserted,
+/// then `skip` bytes of the batch are left out.
+#[derive(Debug)]
+struct Splice {
+    at: usize,
+    insert: Vec<u8>,
+    skip: usize,
+}
+
+impl Outgoing {
+    /// Whether nothing is owed. What the room's batch of this turn holds is owed once it is sealed.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// What is owed, in bytes, with [`HubConfig::max_client_buffer`]'s 64 per piece.
+    ///
+    /// [`HubConfig::max_client_buffer`]: super::HubConfig::max_client_buffer
+    pub fn owed(&self) -> usize {
+        self.queued + self.spliced
+    }
+
+    /// The most that was ever owed.
+    pub fn peak(&self) -> usize {
+        self.peak
+    }
+
+    /// The pieces, in the order in which they must be written.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.first.iter().chain(&self.rest).map(Piece::bytes)
+    }
+
+    /// Takes note that `written` bytes from the front have been written.
+    ///
+    /// # Panics
+    /// If that is more than the pieces hold.
+    pub fn advance(&mut self, mut written: usize) {
+        while written > 0 {
+            let first = self
+                .first
+                .as_mut()
+                .expect("no more is written than was owed");
+            let len = first.bytes().len();
+            if written < len {
+                first.skip(written);
+                self.first_begun = true;
+                self.queued -= written;
+                return;
+            }
+            written -= len;
+            self.queued -= len + PIECE_COST;
+            self.first = self.rest.pop_front();
+            self.first_begun = false;
+        }
+        if self.rest.is_empty() && self.rest.capacity() > 0 {
+            // Whoever has caught up owns no queue.
+            self.rest = VecDeque::new();
+        }
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    pub(super) fn set_blocked(&mut self, blocked: bool) {
+        self.blocked = blocked;
+    }
+
+    /// Whether something was said that waits for the batch to be sealed.
+    pub(super) fn has_splices(&self) -> bool {
+        !self.splices.is_empty()
+    }
+
+    /// Queues bytes for this client alone, behind the first `at` bytes of its room's batch. They
+    /// come in two parts, often a header and a payload, so that nobody has to join them first.
+    pub(super) fn say(&mut self, parts: [&[u8]; 2], at: usize, max: usize) -> Result<(), Overflow> {
+        let len = parts[0].len() + parts[1].len();
+        self.admit(len + PIECE_COST, max)?;
+        if at == 0 && self.splices.is_empty() {
+            self.push_own(parts);
+            return Ok(());
+        }
+        self.spliced += len;
+        match self.splices.last_mut() {
+            Some(last) if last.at == at && last.skip == 0 => {
+                parts
+                    .iter()
+                    .for_each(|part| last.insert.extend_from_slice(part));
+            }
+            _ => self.splices.push(Splice {
+                at,
+                insert: parts.concat(),
+                skip: 0,
+            }),
+        }
+        Ok(())
+    }
+
+    /// Leaves out what lies from `at` on in the room's batch, `len` bytes of it.
+    pub(super) fn skip(&mut self, at: usize, len: usize) {
+        match self.splices.last_mut() {
+            Some(last) if last.at + last.skip == at => last.skip = last.skip.saturating_add(len),
+            _ => self.splices.push(Splice {
+                at,
+                insert: Vec::new(),
+                skip: len,
+            }),
+        }
+    }
+
+    /// Queues a sealed batch, or this client's share of it.
+    pub(super) fn append(&mut self, batch: &Rc<Vec<u8>>, max: usize) -> Result<(), Overflow> {
+        if self.splices.is_empty() {
+            self.admit(batch.len() + PIECE_COST, max)?;
+            self.push_shared(batch, 0, batch.len());
+            return Ok(());
+        }
+        let splices = std::mem::take(&mut self.splices);
+        self.spliced = 0;
+        let left_out: usize = splices.iter().map(|s| s.skip.min(batch.len() - s.at)).sum();
+        let kept = batch.len() - left_out;
+        let is_shared = kept >= batch.len() / MIN_SHARED_PART;
+        let mut position = 0;
+        let end = Splice {
+            at: batch.len(),
+            insert: Vec::new(),
+            skip: 0,
+        };
+        for splice in splices.iter().chain([&end]) {
+            let len = splice.at.saturating_sub(position) + splice.insert.len();
+            self.admit(len + 2 * PIECE_COST, max)?;
+            if position < splice.at && is_shared {
+                self.push_shared(batch, position, splice.at);
+            } else if position < splice.at {
+                self.push_own([&batch[position..splice.at], b""]);
+            }
+            self.push_own([&splice.insert, b""]);
+            position = splice.at.saturating_add(splice.skip);
+        }
+        Ok(())
+    }
+
+    /// Forgets everything that is owed. Returns whether what has been written ends with a frame.
+    pub(super) fn clear(&mut self) -> bool {
+        let at_frame_boundary = !self.first_begun;
+        *self = Self {
+            peak: self.peak,
+            blocked: self.blocked,
+            ..Self::default()
+        };
+        at_frame_boundary
+    }
+
+    /// The limit is checked before anything is taken.
+    fn admit(&mut self, more: usize, max: usize) -> Result<(), Overflow> {
+        let owed = self.owed().saturating_add(more);
+        if owed > max {
+            return Err(Overflow);
+        }
+        self.peak = self.peak.max(owed);
+        Ok(())
+    }
+
+    fn push_shared(&mut self, batch: &Rc<Vec<u8>>, start: usize, end: usize) {
+        self.push(
+            Piece::Shared {
+                batch: Rc::clone(batch),
+                start,
+                end,
+            },
+            end - start,
+        );
+    }
+
+    fn push_own(&mut self, parts: [&[u8]; 2]) {
+        let len = parts[0].len() + parts[1].len();
+        if len == 0 {
+            return;
+        }
+        let last = if self.rest.is_empty() {
+            self.first.as_mut()
+        } else {
+            self.rest.back_mut()
+        };
+        if let Some(Piece::Own { bytes, .. }) = last {
+            parts.iter().for_each(|part| bytes.extend_from_slice(part));
+            self.queued += len;
+        } else {
+            self.push(
+                Piece::Own {
+                    bytes: parts.concat(),
+                    start: 0,
+                },
+                len,
+            );
+        }
+    }
+
+    fn push(&mut self, piece: Piece, len: usize) {
+        self.queued += len + PIECE_COST;
+        if self.first.is_none() {
+            self.first = Some(piece);
+        } else {
+            self.rest.push_back(piece);
+        }
+    }
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Shared { batch, start, end } => &batch[*start..*end],
+            Self::Own { bytes, start } => &bytes[*start..],
+        }
+    }
+
+    fn skip(&mut self, count: usize) {
+        match self {
+            Self::Shared { start, .. } | Self::Own { start, .. } => *start += count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = 10_000;
+
+    fn batch(text: &str) -> Rc<Vec<u8>> {
+        Rc::new(text.as_bytes().to_vec())
+    }
+
+    fn owed(outgoing: &Outgoing) -> String {
+        String::from_utf8(outgoing.pieces().flatten().copied().collect()).unwrap()
+    }
+
+    #[test]
+    fn a_batch_is_shared_and_released_when_written() {
+        let batch = batch("hello");
+        let mut outgoing = Outgoing::default();
+        outgoing.append(&batch, MAX).unwrap();
+        assert_eq!(Rc::strong_count(&batch), 2);
+        assert_eq!(outgoing.pieces().next().unwrap().as_ptr(), batch.as_ptr());
+        assert_eq!(outgoing.rest.capacity(), 0, "one piece needs no queue");
+        outgoing.advance(3);
+        assert_eq!(owed(&outgoing), "lo");
+        outgoing.advance(2);
+        assert!(outgoing.is_empty() && outgoing.owed() == 0);
+        assert_eq!(Rc::strong_count(&batch), 1);
+    }
+
+    #[test]
+    fn partial_writes_at_every_byte_lose_nothing() {
+        for step in 1..12 {
+            let mut outgoing = Outgoing::default();
+            outgoing.append(&batch("abc"), MAX).unwrap();
+            outgoing.say([b"de", b""], 0, MAX).unwrap();
+            outgoing.append(&batch("fghi"), MAX).unwrap();
+            let mut written = String::new();
+            while !outgoing.is_empty() {
+                let rest = owed(&outgoing);
+                let count = rest.len().min(step);
+                written.push_str(&rest[..count]);
+                outgoing.advance(count);
+            }
+            assert_eq!(written, "abcdefghi");
+            assert_eq!((outgoing.owed(), outgoing.rest.capacity()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_reply_goes_behind_what_the_room_heard_before_it() {
+        let mut outgoing = Outgoing::default();
+        outgoing.say([b"1", b""], 0, MAX).unwrap();
+        outgoing.say([b"(pong)", b""], 4, MAX).unwrap();
+        outgoing.say([b"(pong)", b""], 4, MAX).unwrap();
+        outgoing.say([b"!", b""], 8, MAX).unwrap();
+        outgoing.append(&batch("aaaabbbb"), MAX).unwrap();
+        assert_eq!(owed(&outgoing), "1aaaa(pong)(pong)bbbb!");
+    }
+
+    #[test]
+    fn a_sender_may_leave_itself_out_and_a_newcomer_what_came_before_it() {
+        let mut sender = Outgoing::default();
+        sender.skip(2, 3);
+        sender.skip(5, 1);
+        sender.say([b"-", b""], 8, MAX).unwrap();
+        sender.append(&batch("abCCCDefgh"), MAX).unwrap();
+        assert_eq!(owed(&sender), "abef-gh");
+        let mut newcomer = Outgoing::default();
+        newcomer.skip(0, 4);
+        newcomer.say([b"101:", b""], 4, MAX).unwrap();
+        newcomer.append(&batch("aaaabb"), MAX).unwrap();
+        assert_eq!(owed(&newcomer), "101:bb");
+    }
+
+    #[test]
+    fn nothing_follows_a_last_word() {
+        let mut outgoing = Outgoing::default();
+        outgoing.say([b"(close)", b""], 3, MAX).unwrap();
+        outgoing.skip(3, usize::MAX);
+        outgoing.append(&batch("abcdef"), MAX).unwrap();
+        assert_eq!(owed(&outgoing), "abc(close)");
+    }
+
+    #[test]
+    fn who_keeps_little_of_a_batch_holds_a_copy_of_that() {
+        let batch = batch(&"x".repeat(100));
+        let mut outgoing = Outgoing::default();
+        outgoing.skip(10, 80);
+        outgoing.append(&batch, MAX).unwrap();
+        assert_eq!(owed(&outgoing).len(), 20);
+        assert_eq!(Rc::strong_count(&batch), 1);
+        outgoing.skip(0, 70);
+        outgoing.append(&batch, MAX).unwrap();
+        assert_eq!(Rc::strong_count(&batch), 2);
+    }
+
+    #[test]
+    fn both_sides_of_the_limit_and_nothing_is_taken_beyond_it() {
+        let mut outgoing = Outgoing::default();
+        let max = 2 * (4 + PIECE_COST);
+        outgoing.append(&batch("aaaa"), max).unwrap();
+        assert_eq!(outgoing.append(&batch("bbbbb"), max), Err(Overflow));
+        assert_eq!(outgoing.say([b"bbbbb", b""], 0, max), Err(Overflow));
+        assert_eq!(owed(&outgoing), "aaaa");
+        outgoing.append(&batch("bbbb"), max).unwrap();
+        assert_eq!((outgoing.owed(), outgoing.peak()), (max, max));
+        assert_eq!(outgoing.say([b"", b""], 0, max), Err(Overflow));
+    }
+
+    #[test]
+    fn what_waits_for_the_batch_counts_too() {
+        let mut outgoing = Outgoing::default();
+        let max = 100 + PIECE_COST;
+        outgoing.say([&[0; 60], b""], 7, max).unwrap();
+        assert_eq!(outgoing.say([&[0; 41], b""], 7, max), Err(Overflow));
+        outgoing.say([&[0; 40], b""], 7, max).unwrap();
+        assert_eq!(outgoing.owed(), 100);
+    }
+
+    #[test]
+    fn clearing_releases_everything_and_knows_the_frame_boundary() {
+        let batch = batch("abc");
+        let mut outgoing = Outgoing::default();
+        outgoing.append(&batch, MAX).unwrap();
+        outgoing.append(&batch, MAX).unwrap();
+        outgoing.advance(3);
+        assert!(outgoing.clear());
+        outgoing.append(&batch, MAX).unwrap();
+        outgoing.advance(1);
+        assert!(!outgoing.clear());
+        assert_eq!((Rc::strong_count(&batch), outgoing.owed()), (1, 0));
+        assert_eq!(outgoing.peak(), 2 * (3 + PIECE_COST));
+    }
+}

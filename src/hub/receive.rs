@@ -1,0 +1,207 @@
+//! What arrives: request heads and frames.
+
+use std::time::Instant;
+
+use super::client::{ClientId, Phase};
+use super::disconnect::Disconnect;
+use super::handler::{Handler, Outbox};
+use super::{Hub, routes};
+use crate::protocol::http::Request;
+use crate::protocol::{CloseCode, Connection, Event, HandshakeError, Input, Message, Upgrade};
+
+/// Pings, and Pongs, that one read may bring; more is a flood and is answered with Close 1008. A
+/// Ping of six bytes is the cheapest way to make a server write.
+const MAX_CONTROL_FRAMES: usize = 512;
+
+/// What one look at a client's input came to.
+enum Inbound<'i> {
+    /// The input is used up, or nobody is there to read it.
+    Nothing,
+    /// A request head has arrived.
+    Head(Vec<u8>),
+    /// What has arrived is no request head.
+    NoHead(HandshakeError),
+    Message(Message<'i>),
+    /// A Ping or a Pong.
+    Control,
+    /// A Close, or an error that ends the connection like one.
+    End(Disconnect),
+}
+
+impl Hub {
+    /// Reads bytes that have just arrived from a client; at most
+    /// [`MAX_RECEIVE`](super::MAX_RECEIVE) of them if members who keep up are not to be mistaken
+    /// for slow ones. The bytes are unmasked in place, and none is left.
+    pub fn receive(
+        &mut self,
+        id: ClientId,
+        bytes: &mut [u8],
+        now: Instant,
+        handler: &mut dyn Handler,
+    ) {
+        let Some(client) = self.client_mut(id) else {
+            return;
+        };
+        client.traffic.bytes_received += bytes.len() as u64;
+        let frames = frames_received(&client.phase);
+        self.metrics.bytes_received += bytes.len() as u64;
+        let len = bytes.len();
+        let mut input = Input::new(bytes);
+        let mut control_frames = 0;
+        loop {
+            match self.next_inbound(id, &mut input, now) {
+                Inbound::Nothing => break,
+                Inbound::Head(head) => self.request(id, &head, now, handler),
+                Inbound::Message(message) => {
+                    handler.on_message(&mut Outbox::new(self, now), id, &message);
+                }
+                Inbound::Control => {
+                    control_frames += 1;
+                    if control_frames > MAX_CONTROL_FRAMES {
+                        self.fail_flood(id, now);
+                    }
+                }
+                Inbound::NoHead(error) => self.refuse(id, error, now),
+                Inbound::End(_) => {}
+            }
+        }
+        let ping_interval = self.config.ping_interval;
+        if let Some(client) = self.client_mut(id) {
+            let completed = frames_received(&client.phase) != frames;
+            client.note_input(len, completed, ping_interval, now);
+        }
+    }
+
+    /// One step through the input, and what the protocol answers to it. The result borrows the
+    /// input and not the hub.
+    fn next_inbound<'i>(
+        &mut self,
+        id: ClientId,
+        input: &mut Input<'i>,
+        now: Instant,
+    ) -> Inbound<'i> {
+        let mut reply = self.take_reply();
+        let inbound = match self.client_mut(id).map(|client| &mut client.phase) {
+            None | Some(Phase::Lingering) => Inbound::Nothing,
+            Some(Phase::Handshake(head)) => match head.receive(input) {
+                Ok(head) => head.map_or(Inbound::Nothing, Inbound::Head),
+                Err(error) => Inbound::NoHead(error),
+            },
+            Some(Phase::Open(connection) | Phase::Closing(connection)) => {
+                match connection.receive(input, &mut reply) {
+                    Ok(None) => Inbound::Nothing,
+                    Ok(Some(Event::Message(message))) => Inbound::Message(message),
+                    Ok(Some(Event::Ping | Event::Pong)) => Inbound::Control,
+                    Ok(Some(Event::Close(close))) => Inbound::End(Disconnect::Closed(close.code)),
+                    Err(error) => Inbound::End(Disconnect::Protocol(error)),
+                }
+            }
+        };
+        match &inbound {
+            Inbound::Message(_) => {
+                self.metrics.messages_received += 1;
+                if let Some(client) = self.client_mut(id) {
+                    client.traffic.messages_received += 1;
+                }
+            }
+            Inbound::Control if !reply.is_empty() => self.pong(id, &reply, now),
+            Inbound::End(why) => self.last_word(id, &reply, Phase::Lingering, *why, now),
+            Inbound::Nothing | Inbound::Control | Inbound::Head(_) | Inbound::NoHead(_) => {}
+        }
+        self.put_reply(reply);
+        inbound
+    }
+
+    /// Answers a Ping. RFC 6455, section 5.5.3: if several Pings came before an answer could be
+    /// sent, the latest alone may be answered; so a client that does not read costs one Pong.
+    fn pong(&mut self, id: ClientId, pong: &[u8], now: Instant) {
+        let Some(client) = self.client_mut(id) else {
+            return;
+        };
+        if client.outgoing.is_blocked() {
+            client.pong = Some(pong.into());
+        } else {
+            self.say(id, [pong, b""], now);
+        }
+    }
+
+    fn fail_flood(&mut self, id: ClientId, now: Instant) {
+        let mut reply = self.take_reply();
+        if let Some(client) = self.client_mut(id)
+            && let Phase::Open(connection) | Phase::Closing(connection) = &mut client.phase
+        {
+            connection.fail(
+                CloseCode::POLICY_VIOLATION,
+                "too many control frames",
+                &mut reply,
+            );
+            self.last_word(id, &reply, Phase::Lingering, Disconnect::Flood, now);
+        }
+        self.put_reply(reply);
+    }
+
+    /// Answers a request: with an upgrade, with a page, or with a refusal.
+    fn request(&mut self, id: ClientId, head: &[u8], now: Instant, handler: &mut dyn Handler) {
+        let request = match Request::parse(head) {
+            Ok(request) => request,
+            Err(error) => return self.refuse(id, error, now),
+        };
+        if !self.config.handshake.owns(request.path()) {
+            return match routes::respond(&self.config, &request) {
+                Ok(response) => self.answer(id, &response, Disconnect::Answered, now),
+                Err(error) => self.refuse(id, error, now),
+            };
+        }
+        let upgrade = self.config.handshake.accept(&request);
+        match upgrade.and_then(|upgrade| self.open(id, &upgrade, now)) {
+            Ok(()) => handler.on_open(&mut Outbox::new(self, now), id, &request),
+            Err(error) => self.refuse(id, error, now),
+        }
+    }
+
+    /// Opens a connection: the client joins its room, and hears what is said there from now on.
+    fn open(
+        &mut self,
+        id: ClientId,
+        upgrade: &Upgrade,
+        now: Instant,
+    ) -> Result<(), HandshakeError> {
+        if self.is_draining {
+            return Err(HandshakeError::Draining);
+        }
+        let config = &self.config;
+        let client = self
+            .clients
+            .get_mut(id.index())
+            .expect("whoever asks is there");
+        if client.surplus {
+            return Err(HandshakeError::Full);
+        }
+        let room = match self.rooms.find(&upgrade.room) {
+            Some(room) => room,
+            None if self.rooms.len() < config.max_rooms => self.rooms.create(&upgrade.room),
+            None => return Err(HandshakeError::TooManyRooms),
+        };
+        client.room = Some((room, self.rooms.join(room, id)));
+        client.open(Connection::new(config.limits), config, now);
+        let at = self.batch_len(id);
+        if at > 0
+            && let Some(client) = self.client_mut(id)
+        {
+            client.outgoing.skip(0, at);
+        }
+        let mut response = Vec::new();
+        upgrade.response().encode(&mut response);
+        self.say(id, [&response, b""], now);
+        self.metrics.handshakes_completed += 1;
+        self.arm(id);
+        Ok(())
+    }
+}
+
+fn frames_received(phase: &Phase) -> u64 {
+    match phase {
+        Phase::Open(connection) | Phase::Closing(connection) => connection.frames_received(),
+        Phase::Handshake(_) | Phase::Lingering => 0,
+    }
+}

@@ -1,0 +1,271 @@
+//! How things get said: to one client, to a room, as a last word.
+
+use std::time::Instant;
+
+use super::Hub;
+use super::client::{Client, ClientId, Phase};
+use super::disconnect::Disconnect;
+use super::outgoing::Overflow;
+use super::room::{Room, RoomId};
+use crate::protocol::http::Response;
+use crate::protocol::{CloseCode, CloseFrame, FrameHeader, HandshakeError, MessageKind};
+
+/// The largest scratch buffer that is kept from one event to the next.
+const MAX_SCRATCH: usize = 4 * 1024;
+
+impl Hub {
+    /// Bytes said in one turn, to whomever, from which on the turn should end: what is said is
+    /// memory until it is flushed.
+    pub(super) const MAX_SAID: usize = 4 * 1024 * 1024;
+
+    /// Says a message to every member of the room named so; returns the number of members, 0 if
+    /// there is no such room. For those who are no client: another thread, another server.
+    pub fn publish(&mut self, room: &str, kind: MessageKind, payload: &[u8]) -> usize {
+        let room = self.rooms.find(room);
+        room.and_then(|room| self.broadcast(room, None, kind, payload))
+            .unwrap_or(0)
+    }
+
+    pub(super) fn find_room(&self, name: &str) -> Option<RoomId> {
+        self.rooms.find(name)
+    }
+
+    pub(super) fn room_name(&self, room: RoomId) -> Option<&str> {
+        self.rooms.get(room).map(|room| &*room.name)
+    }
+
+    pub(super) fn members(&self, room: RoomId) -> &[ClientId] {
+        self.rooms.get(room).map_or(&[], Room::members)
+    }
+
+    pub(super) fn room_of(&self, id: ClientId) -> Option<RoomId> {
+        let client = self
+            .clients
+            .get(id.index())
+            .filter(|client| client.id == id)?;
+        client.room.map(|(room, _)| room)
+    }
+
+    /// Appends a message to a room's batch: the same work whatever the size of the room.
+    pub(super) fn broadcast(
+        &mut self,
+        room: RoomId,
+        except: Option<ClientId>,
+        kind: MessageKind,
+        payload: &[u8],
+    ) -> Option<usize> {
+        let (start, end) = self.rooms.say(room, kind, payload)?;
+        self.said += end - start;
+        self.batch_is_full |= end >= self.config.batch_limit();
+        let members = self.members(room).len();
+        let Some(client) = except.and_then(|except| self.client_mut(except)) else {
+            return Some(members);
+        };
+        if client.is_open() && client.room.is_some_and(|(own, _)| own == room) {
+            client.outgoing.skip(start, end - start);
+            return Some(members - 1);
+        }
+        Some(members)
+    }
+
+    /// Says a message to one client; whether it is open and could take it.
+    pub(super) fn send(
+        &mut self,
+        id: ClientId,
+        kind: MessageKind,
+        payload: &[u8],
+        now: Instant,
+    ) -> bool {
+        if !self.is_open(id) {
+            return false;
+        }
+        let mut header = self.take_reply();
+        FrameHeader::unmasked(kind.opcode(), payload.len()).encode(&mut header);
+        let is_said = self.say(id, [&header, payload], now);
+        self.put_reply(header);
+        if let Some(client) = self.client_mut(id) {
+            client.traffic.messages_sent += 1;
+            self.metrics.messages_sent += 1;
+        }
+        is_said
+    }
+
+    /// Begins the closing handshake with a client; nothing is said to it after that.
+    pub(super) fn close(&mut self, id: ClientId, code: CloseCode, reason: &str, now: Instant) {
+        let Some(client) = self.client_mut(id) else {
+            return;
+        };
+        let Phase::Open(_) = client.phase else { return };
+        let Phase::Open(mut connection) = std::mem::replace(&mut client.phase, Phase::Lingering)
+        else {
+            unreachable!("it was open a line above");
+        };
+        let mut reply = self.take_reply();
+        connection.close(Some(code), reason, &mut reply);
+        self.last_word(
+            id,
+            &reply,
+            Phase::Closing(connection),
+            Disconnect::Ended(code),
+            now,
+        );
+        self.put_reply(reply);
+    }
+
+    /// Answers a request that is not upgraded, and lets the client go.
+    pub(super) fn answer(
+        &mut self,
+        id: ClientId,
+        response: &Response,
+        why: Disconnect,
+        now: Instant,
+    ) {
+        let mut bytes = Vec::new();
+        response.encode(&mut bytes);
+        self.last_word(id, &bytes, Phase::Lingering, why, now);
+    }
+
+    /// Refuses the opening handshake.
+    pub(super) fn refuse(&mut self, id: ClientId, error: HandshakeError, now: Instant) {
+        self.answer(
+            id,
+            &Response::refusal(error),
+            Disconnect::Refused(error),
+            now,
+        );
+    }
+
+    /// Queues what is said to one client alone, behind what its room has heard by now; whether it
+    /// could take it.
+    pub(super) fn say(&mut self, id: ClientId, parts: [&[u8]; 2], now: Instant) -> bool {
+        let at = self.batch_len(id);
+        let max = self.config.max_client_buffer;
+        let Some(client) = self.client_mut(id) else {
+            return false;
+        };
+        if client.outgoing.say(parts, at, max) == Err(Overflow) {
+            self.drop_slow(id, now);
+            return false;
+        }
+        self.said += parts[0].len() + parts[1].len();
+        self.touch(id);
+        true
+    }
+
+    /// Queues the last thing that a client hears, and enters the phase that follows it.
+    pub(super) fn last_word(
+        &mut self,
+        id: ClientId,
+        bytes: &[u8],
+        next: Phase,
+        cause: Disconnect,
+        now: Instant,
+    ) {
+        if !bytes.is_empty() && !self.say(id, [bytes, b""], now) {
+            return;
+        }
+        let at = self.batch_len(id);
+        let Some(client) = self.client_mut(id) else {
+            return;
+        };
+        if at > 0 {
+            client.outgoing.skip(at, usize::MAX);
+        }
+        client.leave(next, cause, now);
+        // Flushed even if nothing is owed: the driver must learn that it may end the sending side.
+        self.touch(id);
+        self.arm(id);
+    }
+
+    /// Gives up a client that owes too much or takes nothing. It is told if what it has got so far
+    /// ends with a frame; otherwise nothing can be said to it any more.
+    pub(super) fn drop_slow(&mut self, id: ClientId, now: Instant) {
+        let at = self.batch_len(id);
+        let max = self.config.max_client_buffer;
+        let Some(client) = self.client_mut(id) else {
+            return;
+        };
+        client.cause.get_or_insert(Disconnect::TooSlow);
+        if !client.outgoing.clear() || !client.is_open() {
+            return self.doom(id, Disconnect::TooSlow);
+        }
+        let mut close = Vec::new();
+        CloseFrame::encode(Some(CloseCode::TRY_AGAIN_LATER), "too slow", &mut close);
+        if at > 0 {
+            client.outgoing.skip(0, at);
+        }
+        if client.outgoing.say([&close, b""], at, max).is_ok() {
+            self.last_word(id, b"", Phase::Lingering, Disconnect::TooSlow, now);
+        } else {
+            self.doom(id, Disconnect::TooSlow);
+        }
+    }
+
+    /// Puts a client on the list of those to flush, unless its transport takes nothing.
+    pub(super) fn touch(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
+        };
+        if client.id == id {
+            Self::touch_client(client, &mut self.dirty);
+        }
+    }
+
+    fn touch_client(client: &mut Client, dirty: &mut Vec<ClientId>) {
+        if !client.dirty && !client.doomed && !client.outgoing.is_blocked() {
+            client.dirty = true;
+            dirty.push(client.id);
+        }
+    }
+
+    /// Ends the turn's batches: each becomes shared bytes, and each member of its room gets a
+    /// reference to them.
+    pub(super) fn seal(&mut self, now: Instant) {
+        let max = self.config.max_client_buffer;
+        let mut overflowed = Vec::new();
+        while let Some((room, batch, messages)) = self.rooms.seal_next() {
+            for member in room.members() {
+                let client = &mut self.clients[member.index()];
+                let is_open = client.is_open();
+                // Who is leaving hears the batch up to its last word, which is a splice.
+                if client.doomed || !(is_open || client.outgoing.has_splices()) {
+                    continue;
+                }
+                if client.outgoing.append(&batch, max) == Err(Overflow) {
+                    overflowed.push(*member);
+                    continue;
+                }
+                if is_open {
+                    client.traffic.messages_sent += messages;
+                    self.metrics.messages_sent += messages;
+                }
+                Self::touch_client(client, &mut self.dirty);
+            }
+        }
+        self.said = 0;
+        self.batch_is_full = false;
+        for id in overflowed {
+            self.drop_slow(id, now);
+        }
+    }
+
+    /// How much a client's room has been told in this turn, in bytes.
+    pub(super) fn batch_len(&self, id: ClientId) -> usize {
+        self.room_of(id)
+            .and_then(|room| self.rooms.get(room))
+            .map_or(0, Room::batch_len)
+    }
+
+    /// The scratch buffer, empty.
+    pub(super) fn take_reply(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.reply)
+    }
+
+    /// Gives the scratch buffer back.
+    pub(super) fn put_reply(&mut self, mut reply: Vec<u8>) {
+        if reply.capacity() <= MAX_SCRATCH {
+            reply.clear();
+            self.reply = reply;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The settings of a [`Server`](super::Server).
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::hub::{HubConfig, HubConfigError};
+
+/// The settings of a [`Server`](super::Server). Start from the default and change what you need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// What the hub may hold, and how long it waits.
+    pub hub: HubConfig,
+    /// Where to listen. Default `127.0.0.1:8080`.
+    pub listen: Vec<ListenAddress>,
+    /// From the signal to stop, or [`Server::drain`](super::Server::drain), to the end of
+    /// [`Server::run`](super::Server::run), whoever is still connected. Default 30 s.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            hub: HubConfig::default(),
+            listen: vec![ListenAddress::Tcp("127.0.0.1:8080".to_owned())],
+            shutdown_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl ServerConfig {
+    /// Checks the relations between the settings, the hub's included.
+    ///
+    /// # Errors
+    /// The first relation that does not hold.
+    pub fn check(&self) -> Result<(), HubConfigError> {
+        if self.shutdown_timeout.is_zero() {
+            return Err(HubConfigError::Zero("shutdown timeout"));
+        }
+        self.hub.check()
+    }
+}
+
+/// A place to listen at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// `host:port`, `[::]:8080`; port 0 lets the kernel choose.
+    Tcp(String),
+    /// `unix:/path`: a stream socket in the file system. A file that nobody answers on is
+    /// replaced; ours is removed at the end.
+    Unix(PathBuf),
+    /// `systemd`: the sockets that a supervisor passes on (`LISTEN_FDS`).
+    Systemd,
+}
+
+/// A text that is no address to listen at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidListenAddress;
+
+impl fmt::Display for InvalidListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an address like 127.0.0.1:8080, [::]:8080, unix:/path or systemd")
+    }
+}
+
+impl std::error::Error for InvalidListenAddress {}
+
+impl FromStr for ListenAddress {
+    type Err = InvalidListenAddress;
+
+    fn from_str(text: &str) -> Result<Self, InvalidListenAddress> {
+        if text == "systemd" {
+            return Ok(Self::Systemd);
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = PathBuf::from(path);
+            return if path.is_absolute() {
+                Ok(Self::Unix(path))
+            } else {
+                Err(InvalidListenAddress)
+            };
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(InvalidListenAddress)?;
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        if host.is_empty() || port.parse::<u16>().is_err() || (host.contains(':') && !bracketed) {
+            return Err(InvalidListenAddress);
+        }
+        Ok(Self::Tcp(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd => f.write_str("systemd"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_printed() {
+        for text in [
+            "127.0.0.1:8080",
+            "[::]:0",
+            "localhost:80",
+            "unix:/run/f.sock",
+            "systemd",
+        ] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "8080",
+            ":8080",
+            "::1:8080",
+            "host:",
+            "host:65536",
+            "unix:",
+            "unix:a",
+        ] {
+            assert_eq!(
+                text.parse::<ListenAddress>(),
+                Err(InvalidListenAddress),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The log: one line per event, `key=value`, never a payload.
+
+use std::io;
+use std::time::Instant;
+
+use log::{debug, info, warn};
+
+use super::Outcome;
+use super::config::ListenAddress;
+use super::throttle::Throttle;
+use crate::hub::{ClientId, Departure, Disconnect, Hub};
+use crate::protocol::HandshakeError;
+
+/// The warnings that clients can cause, each at its own pace.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    full: Throttle,
+    accept: Throttle,
+    origin: Throttle,
+    slow: Throttle,
+}
+
+pub(super) fn listening(address: &ListenAddress) {
+    match address {
+        ListenAddress::Tcp(address) => info!("listening on http://{address}/"),
+        _ => info!("listening on {address}"),
+    }
+}
+
+pub(super) fn draining(hub: &Hub) {
+    info!("stopping clients={}", hub.len());
+}
+
+pub(super) fn stopped(hub: &Hub, outcome: Outcome) {
+    let metrics = hub.metrics();
+    info!(
+        "stopped outcome={} left={} connections={} messages_in={} messages_out={}",
+        match outcome {
+            Outcome::Drained => "drained",
+            Outcome::TimedOut => "timeout",
+            Outcome::Interrupted => "interrupted",
+        },
+        hub.len(),
+        metrics.connections_accepted,
+        metrics.messages_received,
+        metrics.messages_sent,
+    );
+}
+
+pub(super) fn opened(id: ClientId) {
+    debug!("open id={id}");
+}
+
+impl Report {
+    pub(super) fn full(&mut self, clients: usize, now: Instant) {
+        if let Some(suppressed) = self.full.admit(now) {
+            warn!(
+                "connection dropped, raise --max-connections: clients={clients} suppressed={suppressed}"
+            );
+        }
+    }
+
+    pub(super) fn cannot_accept(&mut self, error: &io::Error, now: Instant) {
+        if let Some(suppressed) = self.accept.admit(now) {
+            warn!("cannot accept, raise the limit of open files: {error} suppressed={suppressed}");
+        }
+    }
+
+    pub(super) fn departed(&mut self, departure: &Departure, now: Instant) {
+        let Departure {
+            id,
+            peer,
+            why,
+            age,
+            traffic,
+            peak_backlog,
+            ..
+        } = departure;
+        debug!(
+            "gone id={id} peer={peer} room={:?} cause={} age={:.3}s messages_in={} bytes_in={} \
+             messages_out={} bytes_out={} peak_backlog={peak_backlog} ({why})",
+            departure.room.as_deref().unwrap_or_default(),
+            why.label(),
+            age.as_secs_f64(),
+            traffic.messages_received,
+            traffic.bytes_received,
+            traffic.messages_sent,
+            traffic.bytes_sent,
+        );
+        match why {
+            Disconnect::TooSlow => {
+                if let Some(suppressed) = self.slow.admit(now) {
+                    warn!(
+                        "client too slow: id={id} peer={peer} backlog={peak_backlog} suppressed={suppressed}"
+                    );
+                }
+            }
+            Disconnect::Refused(HandshakeError::OriginNotAllowed) => {
+                if let Some(suppressed) = self.origin.admit(now) {
+                    warn!(
+                        "origin not allowed, see --allow-origin: peer={peer} suppressed={suppressed}"
+                    );
+                }
+            }
+            Disconnect::Refused(error @ (HandshakeError::Full | HandshakeError::TooManyRooms)) => {
+                if let Some(suppressed) = self.full.admit(now) {
+                    warn!("client refused, {error}: peer={peer} suppressed={suppressed}");
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! The binary as its users meet it: what it prints, how it ends, what it does on a signal.
+#![cfg(feature = "cli")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// How long anything may take. Less than the timeouts that a test shows to be cut short.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The binary, without what the environment of the tests may say to it.
+fn fanfare(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    command.env_clear().args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// What the binary prints with arguments that let it end at once.
+fn output(arguments: &[&str]) -> Output {
+    fanfare(arguments).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("the binary prints UTF-8")
+}
+
+/// A running server. It is killed when the test is done with it.
+struct Running {
+    child: Child,
+    stderr: Receiver<String>,
+    exited: Receiver<()>,
+}
+
+/// How a server ended.
+struct Ended {
+    exit_code: Option<i32>,
+    /// The lines that it printed after the last one that was waited for.
+    stderr: String,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        let (line, stderr) = channel();
+        let lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        // The thread ends, and closes the server's stderr, with the first line that nobody wants.
+        std::thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .all(|text| line.send(text).is_ok());
+        });
+        // Nothing is ever written to stdout, so it ends with the process: a wait with a deadline.
+        let (exit, exited) = channel();
+        let mut stdout = child.stdout.take().expect("it is piped");
+        std::thread::spawn(move || {
+            let _ = stdout.read_to_end(&mut Vec::new());
+            let _ = exit.send(());
+        });
+        Self {
+            child,
+            stderr,
+            exited,
+        }
+    }
+
+    /// Waits for a line on stderr that contains `what`.
+    fn line(&self, what: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            match self.stderr.recv_timeout(DEADLINE) {
+                Ok(line) if line.contains(what) => return line,
+                Ok(line) => seen = seen + &line + "\n",
+                Err(error) => panic!("no line with '{what}' ({error}), but:\n{seen}"),
+            }
+        }
+    }
+
+    /// Waits until the server answers on TCP, and returns its port. The line alone is not enough:
+    /// it comes before signals are caught, so that one sent at once would kill.
+    fn port(&self) -> u16 {
+        let start = "listening on http://127.0.0.1:";
+        let line = self.line(start);
+        let (_, rest) = line.split_once(start).expect("it was looked for");
+        let port = rest.split('/').next().and_then(|port| port.parse().ok());
+        let port = port.unwrap_or_else(|| panic!("a port and a slash in: {line}"));
+        let answer = ask(connect(port), "/healthz", "");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        port
+    }
+
+    /// Sends SIGTERM.
+    fn terminate(&self) {
+        let kill = Command::new("kill")
+            .arg("-TERM")
+            .arg(self.child.id().to_string())
+            .status();
+        assert!(
+            kill.expect("there is a kill").success(),
+            "the server had ended already"
+        );
+    }
+
+    /// Waits for the end.
+    fn end(mut self) -> Ended {
+        let timed_out = self.exited.recv_timeout(DEADLINE) == Err(RecvTimeoutError::Timeout);
+        assert!(!timed_out, "the server still runs after {DEADLINE:?}");
+        let exit_code = self.child.wait().expect("it is our child").code();
+        Ended {
+            exit_code,
+            stderr: self.stderr.iter().collect::<Vec<_>>().join("\n"),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+    stream
+        .set_read_timeout(Some(DEADLINE))
+        .expect("it is not zero");
+    stream
+}
+
+/// Asks for `path` and returns the head of the answer.
+fn ask(mut stream: impl Read + Write, path: &str, more: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n{more}\r\n");
+    stream
+        .write_all(request.as_bytes())
+        .expect("the server reads");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap_or_else(|error| {
+            panic!(
+                "an answer to {path}: {error} after {:?}",
+                String::from_utf8_lossy(&head)
+            )
+        });
+        head.extend(byte);
+    }
+    text(&head).to_owned()
+}
+
+/// Checks that the arguments are refused with 2, in words that contain each of `said`.
+fn check_refused(command: &mut Command, said: &[&str]) {
+    let output = command.output().expect("the binary runs");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{command:?} said: {stderr}");
+    assert!(output.stdout.is_empty(), "{command:?} wrote to stdout");
+    assert!(
+        stderr.starts_with("fanfare: "),
+        "{command:?} said: {stderr}"
+    );
+    assert!(
+        stderr.ends_with("\ntry 'fanfare --help'\n"),
+        "{command:?} said: {stderr}"
+    );
+    for said in said {
+        assert!(
+            stderr.contains(said),
+            "{command:?} did not say '{said}' but: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn help_goes_to_stdout() {
+    for flag in ["--help", "-h"] {
+        let output = output(&[flag]);
+        assert_eq!(output.status.code(), Some(0), "{flag}");
+        assert!(
+            output.stderr.is_empty(),
+            "{flag} said: {}",
+            text(&output.stderr)
+        );
+        let help = text(&output.stdout);
+        for part in ["Usage: fanfare", "--listen ADDR", "FANFARE_", "Examples:"] {
+            assert!(help.contains(part), "no '{part}' in: {help}");
+        }
+    }
+}
+
+#[test]
+fn version_goes_to_stdout() {
+    let output = output(&["--version"]);
+    assert_eq!(output.status.code(), Some(0));
+    let version = concat!("fanfare ", env!("CARGO_PKG_VERSION"), "\nfeatures: ");
+    let said = text(&output.stdout);
+    assert!(said.starts_with(version), "{said}");
+}
+
+/// `fanfare --help | head -1` must not end in a panic.
+#[test]
+fn help_survives_a_reader_who_leaves() {
+    let mut child = fanfare(&["--help"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it is our child");
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn unknown_flags_are_refused_with_the_nearest_one() {
+    check_refused(
+        &mut fanfare(&["--lisen", "x"]),
+        &["'--lisen'", "did you mean '--listen'?"],
+    );
+    check_refused(&mut fanfare(&["-x"]), &["unknown flag '-x'"]);
+    check_refused(&mut fanfare(&["8080"]), &["8080"]);
+    check_refused(&mut fanfare(&["--path"]), &["'--path'"]);
+}
+
+#[test]
+fn bad_values_are_named() {
+    for (flag, value, why) in [
+        ("--max-message-size", "abc", "is not a size like 64K or 1M"),
+        ("--ping-interval", "25", "has no unit: write 25s or 25ms"),
+        ("--close-timeout", "soon", "is not a duration like"),
+        ("--max-connections", "many", "is not a count like"),
+        (
+            "--allow-origin",
+            "example.com",
+            "is not an origin like https://example.com",
+        ),
+        ("--listen", "8080", "is not an address like 127.0.0.1:8080"),
+        ("--path", "/ws/", "path must be like /ws"),
+        ("--subprotocol", "a b", "subprotocol must be a token"),
+    ] {
+        let said = format!("{flag}: '{value}'");
+        check_refused(&mut fanfare(&[flag, value]), &[&said, why]);
+        let variable = format!(
+            "FANFARE_{}",
+            flag[2..].to_ascii_uppercase().replace('-', "_")
+        );
+        let said = format!("{variable}: '{value}'");
+        check_refused(fanfare(&[]).env(variable, value), &[&said, why]);
+    }
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let heartbeat = ["--ping-interval", "5s", "--pong-timeout", "6s"];
+    let why = "ping interval 5s is not longer than pong timeout 6s";
+    check_refused(&mut fanfare(&heartbeat), &[why]);
+    let buffer = ["--max-message-size", "1M", "--max-client-buffer", "1M"];
+    check_refused(
+        &mut fanfare(&buffer),
+        &["max client buffer 1048576 is too small"],
+    );
+}
+
+#[test]
+fn variables_are_used_flags_win_and_unknown_variables_are_warned_about() {
+    let mut command = fanfare(&["--path", "/flag"]);
+    command
+        .env("FANFARE_LISTEN", "127.0.0.1:0")
+        .env("FANFARE_PATH", "/variable")
+        .env("FANFARE_LISTN", "secret");
+    let server = Running::start(command);
+    let warning = server.line("FANFARE_LISTN");
+    assert!(
+        warning.contains("WARN") && warning.contains("did you mean FANFARE_LISTEN?"),
+        "{warning}"
+    );
+    assert!(!warning.contains("secret"), "{warning}");
+    // The kernel's choice of a port shows that the variable was read: nobody else asked for it.
+    let port = server.port();
+    let answer = ask(connect(port), "/variable", "");
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    let answer = ask(connect(port), "/flag", "");
+    assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+    server.terminate();
+    let ended = server.end();
+    assert_eq!(ended.exit_code, Some(0), "{}", ended.stderr);
+}
+
+#[test]
+fn the_log_starts_with_what_runs_and_quiet_leaves_it_out() {
+    let server = Running::start(fanfare(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--max-connections",
+        "7",
+    ]));
+    let line = server.line("descriptor_limit=");
+    let said = concat!(
+        " INFO  fanfare ",
+        env!("CARGO_PKG_VERSION"),
+        " descriptor_limit="
+    );
+    assert!(line.contains(said), "{line}");
+    assert!(
+        line.contains(" max_connections=7 ") && line.contains(" features="),
+        "{line}"
+    );
+    server.port();
+    server.terminate();
+    assert_eq!(server.end().exit_code, Some(0));
+
+    // A port that is taken lets the server end by itself, when the line has come or not.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    // RUST_LOG has the last word: the line is info, and comes despite `-q`.
+    for (rust_log, is_heard) in [("", false), ("info", true)] {
+        let mut command = fanfare(&["--quiet", "--listen", &address]);
+        let output = command
+            .env("RUST_LOG", rust_log)
+            .output()
+            .expect("the binary runs");
+        let stderr = text(&output.stderr);
+        assert_eq!(
+            stderr.contains("descriptor_limit="),
+            is_heard,
+            "{rust_log}: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_port_in_use_is_a_failure_that_says_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let output = output(&["-q", "--listen", &address]);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let said = format!("fanfare: cannot listen on {address}: ");
+    assert!(
+        stderr.contains(&said) && stderr.contains("in use"),
+        "{stderr}"
+    );
+}
+
+/// A path for a unix socket, removed with its test. Below the system's temporary directory: the
+/// target directory may be too deep for the 108 bytes of an address.
+struct Socket(PathBuf);
+
+impl Socket {
+    fn new(test: &str) -> Self {
+        let name = format!("fanfare-{test}-{}.sock", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    fn address(&self) -> String {
+        format!("unix:{}", self.0.display())
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_unix_socket_serves_and_is_gone_afterwards() {
+    let socket = Socket::new("serves");
+    let server = Running::start(fanfare(&["--listen", &socket.address()]));
+    server.line(&format!("listening on {}", socket.address()));
+    let stream = UnixStream::connect(&socket.0).expect("the server listens");
+    stream
+        .set_read_timeout(Some(DEADLINE))
+        .expect("it is not zero");
+    let answer = ask(stream, "/healthz", "");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    server.terminate();
+    let ended = server.end();
+    assert_eq!(ended.exit_code, Some(0), "{}", ended.stderr);
+    assert!(!socket.0.exists(), "{} is still there", socket.0.display());
+}
+
+/// A client that never answers our Close holds up the end, until an operator insists.
+#[test]
+fn a_second_signal_ends_at_once() {
+    let arguments = ["--listen", "127.0.0.1:0", "--close-timeout", "20s"];
+    let server = Running::start(fanfare(&arguments));
+    let mut client = connect(server.port());
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let answer = ask(&client, "/ws", upgrade);
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
+    server.terminate();
+    // The Close says that the first signal has been seen; two at once could be taken for one.
+    let mut close = [0; 4];
+    client.read_exact(&mut close).expect("a Close");
+    assert_eq!(
+        (close[0], &close[2..]),
+        (0x88, &1001_u16.to_be_bytes()[..]),
+        "{close:?}"
+    );
+    server.terminate();
+    let ended = server.end();
+    assert_eq!(ended.exit_code, Some(1), "{}", ended.stderr);
+    let said = "fanfare: stopped at once by a second signal";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+}
+
+/// Whoever read the log may be restarted or gone; a line that cannot be written is lost and
+/// nothing else.
+#[test]
+fn a_closed_stderr_does_not_stop_the_server() {
+    let mut server = Running::start(fanfare(&["-vv", "--listen", "127.0.0.1:0"]));
+    let port = server.port();
+    // From here on the reading thread ends with the next line, and stderr has no reader.
+    server.stderr = channel().1;
+    for _ in 0..5 {
+        let answer = ask(connect(port), "/healthz", "");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    server.terminate();
+    assert_eq!(server.end().exit_code, Some(0));
+}
