@@ -10,7 +10,8 @@ use std::time::Duration;
 use fanfare::ServerConfig;
 use log::LevelFilter;
 
-use crate::cli::{Arguments, FLAGS, Flag, VARIABLE_PREFIX, nearest};
+use crate::cli::{Arguments, nearest};
+use crate::flags::{FLAGS, Flag, VARIABLE_PREFIX};
 
 /// What the binary runs with.
 #[derive(Debug, PartialEq, Eq)]

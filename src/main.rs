@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod flags;
 
 use std::fmt;
 use std::io::{self, Write};

@@ -100,6 +100,10 @@ pub(super) enum Phase {
 
 /// One connected client, as the hub sees it.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, in any phase"
+)]
 pub(super) struct Client {
     pub(super) id: ClientId,
     pub(super) peer: Peer,
@@ -185,11 +189,13 @@ impl Client {
     /// Enters the phase `Open`. The first Ping comes early by up to half an interval, so that
     /// clients that came together are not pinged together for ever.
     pub(super) fn open(&mut self, connection: Connection, config: &HubConfig, now: Instant) {
-        const GOLDEN_RATIO: u32 = 0x9E37_79B9;
+        /// 2^32 divided by the golden ratio: consecutive multiples of it lie far apart.
+        const STEP: u32 = 0x9E37_79B9;
+        const SPREAD: u32 = 1024;
 
         self.phase = Phase::Open(connection);
-        let spread = self.id.index.wrapping_mul(GOLDEN_RATIO) >> 22;
-        self.next_ping = now + config.ping_interval - config.ping_interval * spread / 2048;
+        let spread = self.id.index.wrapping_mul(STEP) / (u32::MAX / SPREAD + 1);
+        self.next_ping = now + config.ping_interval * (2 * SPREAD - spread) / (2 * SPREAD);
     }
 
     /// Enters `Closing` or `Lingering`, for `cause` if it is the first.

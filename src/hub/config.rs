@@ -69,6 +69,9 @@ impl HubConfig {
     /// What a batch may hold when the driver stops reading, on top of the largest message.
     const MAX_BATCH: usize = 256 * 1024;
 
+    /// The longest that anything may be waited for: far beyond use, and far from overflow.
+    const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
     /// The least that `max_client_buffer` must be, for this `max_message_size`: a client that owes
     /// nothing must be able to take all that one turn can bring.
     pub const fn min_client_buffer(&self) -> usize {
@@ -102,14 +105,20 @@ impl HubConfig {
                 pong_timeout: self.pong_timeout,
             });
         }
-        let nonzero = [
+        let durations = [
             ("pong timeout", self.pong_timeout),
             ("handshake timeout", self.handshake_timeout),
             ("write timeout", self.write_timeout),
             ("close timeout", self.close_timeout),
+            ("ping interval", self.ping_interval),
         ];
-        if let Some((name, _)) = nonzero.into_iter().find(|(_, duration)| duration.is_zero()) {
-            return Err(HubConfigError::Zero(name));
+        for (name, duration) in durations {
+            if duration.is_zero() && name != "ping interval" {
+                return Err(HubConfigError::Zero(name));
+            }
+            if duration > Self::MAX_DURATION {
+                return Err(HubConfigError::TooLong(name));
+            }
         }
         let counts = [
             ("max message size", self.limits.max_message_size),
@@ -168,6 +177,8 @@ pub enum HubConfigError {
     },
     /// A setting that must not be zero.
     Zero(&'static str),
+    /// A duration of more than a year.
+    TooLong(&'static str),
     /// A path that is not `/` and plain segments, or that plain HTTP needs.
     Path,
     /// A subprotocol whose name is not a token (RFC 6455, section 4.1).
@@ -179,15 +190,21 @@ impl fmt::Display for HubConfigError {
         match self {
             Self::ClientBuffer { buffer, least } => write!(
                 f,
-                "max client buffer {buffer} is too small for max message size: needs at least {least}"
+                "max client buffer {buffer} is too small for max message size: \
+                 needs at least {least}"
             ),
-            Self::Heartbeat { ping_interval, pong_timeout } => write!(
+            Self::Heartbeat {
+                ping_interval,
+                pong_timeout,
+            } => write!(
                 f,
                 "ping interval {ping_interval:?} is not longer than pong timeout {pong_timeout:?}"
             ),
             Self::Zero(name) => write!(f, "{name} must not be 0"),
+            Self::TooLong(name) => write!(f, "{name} is longer than a year"),
             Self::Path => f.write_str(
-                "path must be like /ws: a slash and plain characters, no slash at its end, not /healthz",
+                "path must be like /ws: a slash and plain characters, no slash at its end, \
+                 not /healthz",
             ),
             Self::Subprotocol => f.write_str("subprotocol must be a token like chat.v1"),
         }
@@ -245,6 +262,8 @@ mod tests {
     fn zero_is_refused_where_it_would_mean_never() {
         let error = check(|config| config.write_timeout = Duration::ZERO).unwrap_err();
         assert_eq!(error.to_string(), "write timeout must not be 0");
+        let error = check(|config| config.close_timeout = Duration::MAX).unwrap_err();
+        assert_eq!(error.to_string(), "close timeout is longer than a year");
         assert_eq!(
             check(|config| config.max_rooms = 0),
             Err(HubConfigError::Zero("max rooms"))

@@ -27,10 +27,9 @@ impl Hub {
             client.hint = None;
             let config = &self.config;
             let client = &mut self.clients[id.index()];
-            if let Some((deadline, due)) = client.deadline(config)
-                && deadline <= now
-            {
-                self.fire(id, due, now);
+            match client.deadline(config) {
+                Some((deadline, due)) if deadline <= now => self.fire(id, due, now),
+                _ => {}
             }
             self.arm(id);
         }

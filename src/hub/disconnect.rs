@@ -50,11 +50,11 @@ impl Disconnect {
     ];
 
     /// The cause without its details: one of a closed set.
-    pub const fn label(&self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         Self::LABELS[self.ordinal()]
     }
 
-    pub(super) const fn ordinal(&self) -> usize {
+    pub(super) const fn ordinal(self) -> usize {
         match self {
             Self::Closed(_) => 0,
             Self::Ended(_) => 1,

@@ -25,11 +25,11 @@ pub struct Metrics {
 
 impl Metrics {
     /// Clients that left for a cause like this one.
-    pub fn departures(&self, why: &Disconnect) -> u64 {
+    pub fn departures(&self, why: Disconnect) -> u64 {
         self.departures[why.ordinal()]
     }
 
-    pub(super) fn count_departure(&mut self, why: &Disconnect) {
+    pub(super) fn count_departure(&mut self, why: Disconnect) {
         self.departures[why.ordinal()] += 1;
     }
 
@@ -95,7 +95,7 @@ mod tests {
             messages_sent: 7,
             ..Metrics::default()
         };
-        metrics.count_departure(&Disconnect::TooSlow);
+        metrics.count_departure(Disconnect::TooSlow);
         let mut text = String::new();
         metrics.write_text(&mut text);
         assert!(text.contains(

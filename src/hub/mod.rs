@@ -140,6 +140,9 @@ impl Hub {
     ///
     /// # Errors
     /// The driver should close the connection at once.
+    ///
+    /// # Panics
+    /// If there are 2^32 clients.
     pub fn accept(&mut self, peer: Peer, now: Instant) -> Result<ClientId, Refusal> {
         if self.is_draining {
             return Err(Refusal::Draining);
@@ -201,8 +204,8 @@ impl Hub {
     }
 
     /// The driver has written `written` bytes of what a client is owed, and taken note of it with
-    /// [`Outgoing::advance`]. `blocked` tells that the transport takes no more; otherwise the client
-    /// is named again in the next turn if something is left.
+    /// [`Outgoing::advance`]. `blocked` tells that the transport takes no more; otherwise the
+    /// client is named again in the next turn if something is left.
     ///
     /// Returns whether the driver should end the sending side now (`shutdown(Write)`): the last
     /// word has been written.
@@ -229,15 +232,15 @@ impl Hub {
         let is_done = matches!(client.phase, Phase::Lingering);
         let ends_now = is_done && !client.output_ended;
         client.output_ended |= is_done;
-        let is_gone = is_done && client.input_ended;
+        let nobody_listens = is_done && client.input_ended;
         self.metrics.bytes_sent += written as u64;
         if let Some(pong) = pong {
             self.say(id, [&pong, b""], now);
         }
-        if is_gone {
+        if nobody_listens {
             self.doom(id, Disconnect::Gone);
         }
-        ends_now && !is_gone
+        ends_now && !nobody_listens
     }
 
     /// The transport takes bytes again. Harmless if it always did.
@@ -254,6 +257,9 @@ impl Hub {
     /// Removes one client that was doomed; the driver closes its connection. To be called until
     /// there is none. The handler may speak in `on_close`, so look at [`has_work`](Self::has_work)
     /// afterwards.
+    ///
+    /// # Panics
+    /// Never, unless the hub is wrong about whom it has doomed.
     pub fn reap(&mut self, handler: &mut dyn Handler, now: Instant) -> Option<Departure> {
         let id = self.doomed.pop_front()?;
         let client = &self.clients[id.index()];
@@ -269,7 +275,7 @@ impl Hub {
             self.rooms.remove_if_empty(room);
         }
         let client = self.clients.remove(id.index());
-        self.metrics.count_departure(&why);
+        self.metrics.count_departure(why);
         Some(Departure {
             id,
             peer: client.peer,

@@ -135,9 +135,8 @@ impl Outgoing {
         self.spliced += len;
         match self.splices.last_mut() {
             Some(last) if last.at == at && last.skip == 0 => {
-                parts
-                    .iter()
-                    .for_each(|part| last.insert.extend_from_slice(part));
+                last.insert.extend_from_slice(parts[0]);
+                last.insert.extend_from_slice(parts[1]);
             }
             _ => self.splices.push(Splice {
                 at,
@@ -235,7 +234,8 @@ impl Outgoing {
             self.rest.back_mut()
         };
         if let Some(Piece::Own { bytes, .. }) = last {
-            parts.iter().for_each(|part| bytes.extend_from_slice(part));
+            bytes.extend_from_slice(parts[0]);
+            bytes.extend_from_slice(parts[1]);
             self.queued += len;
         } else {
             self.push(

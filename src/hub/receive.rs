@@ -127,8 +127,8 @@ impl Hub {
 
     fn fail_flood(&mut self, id: ClientId, now: Instant) {
         let mut reply = self.take_reply();
-        if let Some(client) = self.client_mut(id)
-            && let Phase::Open(connection) | Phase::Closing(connection) = &mut client.phase
+        if let Some(Phase::Open(connection) | Phase::Closing(connection)) =
+            self.client_mut(id).map(|client| &mut client.phase)
         {
             connection.fail(
                 CloseCode::POLICY_VIOLATION,
@@ -185,10 +185,8 @@ impl Hub {
         client.room = Some((room, self.rooms.join(room, id)));
         client.open(Connection::new(config.limits), config, now);
         let at = self.batch_len(id);
-        if at > 0
-            && let Some(client) = self.client_mut(id)
-        {
-            client.outgoing.skip(0, at);
+        if at > 0 {
+            self.clients[id.index()].outgoing.skip(0, at);
         }
         let mut response = Vec::new();
         upgrade.response().encode(&mut response);

@@ -57,7 +57,7 @@ impl Room {
 /// All rooms, by id and by name.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
-    rooms: Slab<Room>,
+    slab: Slab<Room>,
     by_name: HashMap<Rc<str>, RoomId>,
     /// The rooms that have a batch.
     unsealed: Vec<RoomId>,
@@ -68,17 +68,17 @@ pub(super) struct Rooms {
 
 impl Rooms {
     pub(super) fn len(&self) -> usize {
-        self.rooms.len()
+        self.slab.len()
     }
 
     pub(super) fn get(&self, id: RoomId) -> Option<&Room> {
-        self.rooms
+        self.slab
             .get(id.index as usize)
             .filter(|room| room.id == id)
     }
 
     fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
-        self.rooms
+        self.slab
             .get_mut(id.index as usize)
             .filter(|room| room.id == id)
     }
@@ -89,7 +89,7 @@ impl Rooms {
 
     /// Makes a room of this name, which must not exist.
     pub(super) fn create(&mut self, name: &str) -> RoomId {
-        let entry = self.rooms.vacant_entry();
+        let entry = self.slab.vacant_entry();
         let index = u32::try_from(entry.key()).expect("rooms are bounded by a count of clients");
         self.next_generation = self.next_generation.wrapping_add(1);
         let id = RoomId {
@@ -127,7 +127,7 @@ impl Rooms {
     /// Removes a room that has no members.
     pub(super) fn remove_if_empty(&mut self, id: RoomId) {
         if self.get(id).is_some_and(|room| room.members.is_empty()) {
-            let room = self.rooms.remove(id.index as usize);
+            let room = self.slab.remove(id.index as usize);
             self.by_name.remove(&room.name);
             self.unsealed.retain(|unsealed| *unsealed != id);
         }
@@ -141,7 +141,7 @@ impl Rooms {
         payload: &[u8],
     ) -> Option<(usize, usize)> {
         let room = self
-            .rooms
+            .slab
             .get_mut(id.index as usize)
             .filter(|room| room.id == id)?;
         let batch = &mut room.batch;
@@ -165,7 +165,7 @@ impl Rooms {
     pub(super) fn seal_next(&mut self) -> Option<(&Room, Rc<Vec<u8>>, u64)> {
         let id = self.unsealed.pop()?;
         let room = self
-            .rooms
+            .slab
             .get_mut(id.index as usize)
             .expect("a room that goes is not unsealed");
         let Batch {

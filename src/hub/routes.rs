@@ -1,4 +1,4 @@
-//! Plain HTTP beside the WebSockets.
+//! Plain HTTP beside WebSocket.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,10 @@ use super::config::HubConfig;
 use crate::protocol::HandshakeError;
 use crate::protocol::http::{Request, Response};
 
-/// The demo page, with the path of the WebSockets as it is by default.
+/// The demo page, with the WebSocket path as it is by default.
 const DEMO: &str = include_str!("../demo.html");
 
-/// What the demo page says where its WebSockets live; replaced by the configured path.
+/// Where the demo page says which path to connect to; replaced by the configured one.
 const DEMO_PATH: &str = "data-path=\"/ws\"";
 
 /// Nothing but the page's own script and style, by their hashes, and connections to where it came

@@ -1,1 +1,747 @@
+//! The hub as a driver sees it, without sockets.
 
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::protocol::http::Request;
+use crate::protocol::{Message, Opcode, ProtocolError};
+
+const KEY: [u8; 4] = [1, 2, 3, 4];
+
+/// A hub, a clock that stands still until it is moved, and transports that take everything.
+struct World {
+    hub: Hub,
+    now: Instant,
+    handler: Recorder,
+}
+
+/// Broadcasts, and remembers who came and went.
+#[derive(Default)]
+struct Recorder {
+    no_echo: bool,
+    /// Said by the server to each newcomer.
+    greeting: Option<&'static str>,
+    /// Said to the room when somebody leaves.
+    farewell: Option<&'static str>,
+    gone: Vec<(ClientId, Disconnect)>,
+}
+
+impl Handler for Recorder {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, id: ClientId, _: &Request<'_>) {
+        if let Some(greeting) = self.greeting {
+            assert!(outbox.send(id, MessageKind::Text, greeting.as_bytes()));
+        }
+    }
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>) {
+        match message.as_text() {
+            Some("whisper") => {
+                outbox.send(id, MessageKind::Text, b"psst");
+            }
+            Some("leave") => outbox.close(id, CloseCode::NORMAL, "as you wish"),
+            _ => Broadcast::new(!self.no_echo).on_message(outbox, id, message),
+        }
+    }
+
+    fn on_close(&mut self, outbox: &mut Outbox<'_>, id: ClientId, why: &Disconnect) {
+        self.gone.push((id, *why));
+        if let (Some(farewell), Some(room)) = (self.farewell, outbox.room(id)) {
+            assert!(!outbox.members(room).contains(&id));
+            outbox.broadcast(room, MessageKind::Text, farewell.as_bytes());
+        }
+    }
+}
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first, 0x80];
+    match u16::try_from(payload.len()).expect("short") {
+        len @ 0..=125 => bytes[1] |= u8::try_from(len).unwrap(),
+        len => {
+            bytes[1] |= 126;
+            bytes.extend_from_slice(&len.to_be_bytes());
+        }
+    }
+    bytes.extend_from_slice(&KEY);
+    bytes.extend(
+        payload
+            .iter()
+            .zip(KEY.iter().cycle())
+            .map(|(byte, key)| byte ^ key),
+    );
+    bytes
+}
+
+fn text(payload: &str) -> Vec<u8> {
+    frame(0x81, payload.as_bytes())
+}
+
+/// A frame as the server sends it.
+fn told(first: u8, payload: &str) -> String {
+    format!("[{first:x}:{payload}]")
+}
+
+/// Unmasked frames, readably.
+fn readable(mut bytes: &[u8]) -> String {
+    let mut frames = String::new();
+    while let [first, len, rest @ ..] = bytes {
+        let (len, rest) = match len {
+            126 => (
+                usize::from(u16::from_be_bytes([rest[0], rest[1]])),
+                &rest[2..],
+            ),
+            len => (usize::from(*len), rest),
+        };
+        let payload = &rest[..len];
+        match Opcode::from_wire(first & 0xF) {
+            Some(Opcode::Close) if len >= 2 => {
+                let code = u16::from_be_bytes([payload[0], payload[1]]);
+                frames.push_str(&told(*first, &code.to_string()));
+            }
+            _ => frames.push_str(&told(*first, &String::from_utf8_lossy(payload))),
+        }
+        bytes = &rest[len..];
+    }
+    frames
+}
+
+impl World {
+    fn new(change: impl FnOnce(&mut HubConfig)) -> Self {
+        let mut config = HubConfig::default();
+        change(&mut config);
+        let now = test_clock();
+        Self {
+            hub: Hub::new(config, now),
+            now,
+            handler: Recorder::default(),
+        }
+    }
+
+    fn receive(&mut self, id: ClientId, bytes: &[u8]) {
+        self.hub
+            .receive(id, &mut bytes.to_vec(), self.now, &mut self.handler);
+    }
+
+    fn accept(&mut self) -> ClientId {
+        self.hub.accept(Peer::Unix, self.now).unwrap()
+    }
+
+    fn request(&mut self, id: ClientId, path: &str) {
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        self.receive(id, head.as_bytes());
+    }
+
+    /// A client that is open and has read its 101.
+    fn connect(&mut self, path: &str) -> ClientId {
+        let id = self.accept();
+        self.request(id, path);
+        assert!(self.hub.is_open(id));
+        self.flush(&[]);
+        id
+    }
+
+    /// Ends a turn: everybody but `stuck` takes all. Returns what each of them got.
+    fn flush(&mut self, stuck: &[ClientId]) -> Vec<(ClientId, Vec<u8>)> {
+        let (mut got, mut ids) = (Vec::new(), Vec::new());
+        self.hub.take_dirty(&mut ids, self.now);
+        for id in ids {
+            let Some(outgoing) = self.hub.outgoing(id) else {
+                continue;
+            };
+            let is_stuck = stuck.contains(&id);
+            let bytes: Vec<u8> = outgoing.pieces().flatten().copied().collect();
+            let written = if is_stuck { 0 } else { bytes.len() };
+            outgoing.advance(written);
+            let _ = self.hub.flushed(id, written, is_stuck, self.now);
+            if !is_stuck {
+                got.push((id, bytes));
+            }
+        }
+        got
+    }
+
+    /// What one client gets at the end of the turn, as readable frames.
+    fn heard(&mut self, id: ClientId) -> String {
+        let got = self.flush(&[]);
+        got.iter()
+            .filter(|(who, _)| *who == id)
+            .map(|(_, bytes)| readable(bytes))
+            .collect()
+    }
+
+    /// The first line of what a client gets.
+    fn status(&mut self, id: ClientId) -> String {
+        let got = self.flush(&[]);
+        let bytes = got
+            .into_iter()
+            .find(|(who, _)| *who == id)
+            .map(|(_, bytes)| bytes);
+        let text = String::from_utf8(bytes.unwrap_or_default()).unwrap();
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
+    fn reap(&mut self) -> Vec<(ClientId, Disconnect)> {
+        let (hub, handler, now) = (&mut self.hub, &mut self.handler, self.now);
+        std::iter::from_fn(|| hub.reap(handler, now))
+            .map(|gone| (gone.id, gone.why))
+            .collect()
+    }
+
+    /// Lets time pass as a driver does, from deadline to deadline.
+    fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while let Some(deadline) = self.hub.next_deadline().filter(|deadline| *deadline <= end) {
+            self.now = self.now.max(deadline);
+            self.hub.advance(self.now);
+        }
+        self.now = end;
+    }
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn what_one_says_everyone_in_the_room_hears() {
+    let mut world = World::new(|_| {});
+    let [a, b] = [world.connect("/ws"), world.connect("/ws")];
+    let elsewhere = world.connect("/ws/other");
+    world.receive(a, &text("one"));
+    world.receive(b, &frame(0x82, b"two"));
+    let mut got = world.flush(&[]);
+    got.sort_by_key(|(id, _)| id.index());
+    assert!(got.iter().all(|(id, _)| *id != elsewhere));
+    let got: Vec<String> = got.iter().map(|(_, bytes)| readable(bytes)).collect();
+    assert_eq!(got, ["[81:one][82:two]", "[81:one][82:two]"]);
+}
+
+#[test]
+fn members_share_one_batch() {
+    let mut world = World::new(|_| {});
+    let members = [
+        world.connect("/ws"),
+        world.connect("/ws"),
+        world.connect("/ws"),
+    ];
+    world.receive(members[0], &text("hello"));
+    world.receive(members[1], &text("again"));
+    let mut dirty = Vec::new();
+    world.hub.take_dirty(&mut dirty, world.now);
+    assert_eq!(dirty.len(), 3);
+    let addresses: Vec<_> = members
+        .iter()
+        .map(|id| {
+            let pieces: Vec<_> = world.hub.outgoing(*id).unwrap().pieces().collect();
+            assert_eq!(pieces.len(), 1, "a turn is one piece");
+            pieces[0].as_ptr()
+        })
+        .collect();
+    assert!(addresses.iter().all(|address| *address == addresses[0]));
+}
+
+#[test]
+fn answers_stand_where_they_were_given() {
+    let mut world = World::new(|_| {});
+    let [a, b] = [world.connect("/ws"), world.connect("/ws")];
+    world.receive(b, &text("0"));
+    let all = [
+        text("1"),
+        frame(0x89, b"?"),
+        text("2"),
+        text("whisper"),
+        text("3"),
+    ]
+    .concat();
+    world.receive(a, &[all, frame(0x88, b"\x03\xe8"), text("never")].concat());
+    world.receive(b, &text("4"));
+    let got = world.flush(&[]);
+    let heard = |id| {
+        got.iter()
+            .find(|(who, _)| *who == id)
+            .map(|(_, bytes)| readable(bytes))
+    };
+    assert_eq!(
+        heard(a).unwrap(),
+        "[81:0][81:1][8a:?][81:2][81:psst][81:3][88:1000]"
+    );
+    assert_eq!(heard(b).unwrap(), "[81:0][81:1][81:2][81:3][81:4]");
+}
+
+#[test]
+fn without_echo_the_sender_hears_the_others_alone() {
+    let mut world = World::new(|_| {});
+    world.handler.no_echo = true;
+    let [a, b] = [world.connect("/ws"), world.connect("/ws")];
+    world.receive(a, &[text("a1"), text("a2")].concat());
+    world.receive(b, &text("b1"));
+    world.receive(a, &text("a3"));
+    let got = world.flush(&[]);
+    let heard = |id| {
+        got.iter()
+            .find(|(who, _)| *who == id)
+            .map(|(_, bytes)| readable(bytes))
+    };
+    assert_eq!(heard(a).unwrap(), "[81:b1]");
+    assert_eq!(heard(b).unwrap(), "[81:a1][81:a2][81:a3]");
+}
+
+#[test]
+fn a_newcomer_hears_what_is_said_from_then_on() {
+    let mut world = World::new(|_| {});
+    world.handler.greeting = Some("welcome");
+    let a = world.connect("/ws");
+    world.receive(a, &text("before"));
+    let newcomer = world.accept();
+    world.request(newcomer, "/ws");
+    world.receive(a, &text("after"));
+    let got = world.flush(&[]);
+    let (_, bytes) = got.iter().find(|(id, _)| *id == newcomer).unwrap();
+    let end = bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .unwrap()
+        + 4;
+    assert!(bytes.starts_with(b"HTTP/1.1 101 "));
+    assert_eq!(readable(&bytes[end..]), "[81:welcome][81:after]");
+}
+
+#[test]
+fn frames_behind_the_request_head_are_read() {
+    let mut world = World::new(|_| {});
+    let a = world.connect("/ws");
+    let eager = world.accept();
+    let head = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    world.receive(eager, &[head.as_bytes(), &text("at once")].concat());
+    assert_eq!(world.heard(a), "[81:at once]");
+}
+
+#[test]
+fn who_owes_too_much_goes_and_the_others_hear_everything() {
+    let mut world = World::new(|config| config.max_client_buffer = config.min_client_buffer());
+    let [sender, slow] = [world.connect("/ws"), world.connect("/ws")];
+    let payload = "x".repeat(60_000);
+    let mut heard = 0;
+    for _ in 0..4 {
+        world.receive(sender, &text(&payload));
+        let got = world.flush(&[slow]);
+        heard += got.iter().filter(|(id, _)| *id == sender).count();
+        world.reap();
+    }
+    assert_eq!(heard, 4);
+    // Nothing was written to it, so its stream ends with a frame and it may be told.
+    let outgoing: Vec<u8> = world
+        .hub
+        .outgoing(slow)
+        .unwrap()
+        .pieces()
+        .flatten()
+        .copied()
+        .collect();
+    assert_eq!(readable(&outgoing), "[88:1013]");
+    world.pass(seconds(6));
+    assert_eq!(world.reap(), [(slow, Disconnect::TooSlow)]);
+}
+
+#[test]
+fn in_the_middle_of_a_frame_nothing_more_can_be_said() {
+    let mut world = World::new(|config| config.max_client_buffer = config.min_client_buffer());
+    let [sender, slow] = [world.connect("/ws"), world.connect("/ws")];
+    world.receive(sender, &text(&"x".repeat(60_000)));
+    let mut ids = Vec::new();
+    world.hub.take_dirty(&mut ids, world.now);
+    world.hub.outgoing(slow).unwrap().advance(1);
+    assert!(!world.hub.flushed(slow, 1, true, world.now));
+    for _ in 0..3 {
+        world.receive(sender, &text(&"x".repeat(60_000)));
+        world.flush(&[slow]);
+    }
+    assert_eq!(world.reap(), [(slow, Disconnect::TooSlow)]);
+}
+
+#[test]
+fn a_turn_that_said_enough_is_full_and_harms_nobody_who_keeps_up() {
+    let mut world =
+        World::new(|config| config.max_client_buffer = config.min_client_buffer() + 1000);
+    let a = world.connect("/ws");
+    let b = world.connect("/ws");
+    assert!(!world.hub.is_full());
+    world.receive(a, &text(&"x".repeat(999)));
+    assert!(world.hub.is_full());
+    world.receive(b, &text(&"y".repeat(65_000)));
+    assert_eq!(world.flush(&[]).len(), 2);
+    assert!(!world.hub.is_full() && world.reap().is_empty());
+}
+
+#[test]
+fn silence_is_pinged_and_then_given_up() {
+    let mut world = World::new(|_| {});
+    let [silent, lively] = [world.connect("/ws/a"), world.connect("/ws/b")];
+    world.pass(seconds(26));
+    let pinged = world.flush(&[]);
+    assert_eq!(pinged.len(), 2);
+    assert!(pinged.iter().all(|(_, bytes)| readable(bytes) == "[89:]"));
+    world.receive(lively, &frame(0x8A, b""));
+    world.pass(seconds(11));
+    assert_eq!(world.reap(), [(silent, Disconnect::TimedOut)]);
+    assert_eq!(world.handler.gone, [(silent, Disconnect::TimedOut)]);
+    assert!(world.hub.is_open(lively));
+}
+
+#[test]
+fn whoever_speaks_is_not_pinged() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    for _ in 0..10 {
+        world.pass(seconds(12));
+        world.receive(id, &frame(0x8A, b""));
+    }
+    assert_eq!(world.flush(&[]), []);
+}
+
+#[test]
+fn first_pings_are_spread_over_half_an_interval() {
+    let mut world = World::new(|_| {});
+    for _ in 0..200 {
+        world.connect("/ws");
+    }
+    let mut pings = 0;
+    for second in 0..26 {
+        world.pass(seconds(1));
+        let pinged = world.flush(&[]);
+        for (id, _) in &pinged {
+            world.receive(*id, &frame(0x8A, b""));
+        }
+        assert!(
+            second > 11 || pinged.is_empty(),
+            "not before half an interval"
+        );
+        assert!(pinged.len() < 40, "not all at once");
+        pings += pinged.len();
+    }
+    assert_eq!(pings, 200);
+}
+
+#[test]
+fn a_trickle_is_no_sign_of_life_but_a_kilobyte_is() {
+    let mut world = World::new(|_| {});
+    let [trickle, stream] = [world.connect("/ws"), world.connect("/ws")];
+    let bytes = frame(0x82, &[0; 60_000]);
+    let mut position = [0; 2];
+    for _ in 0..40 {
+        world.pass(seconds(1));
+        world.receive(trickle, &bytes[position[0]..=position[0]]);
+        world.receive(stream, &bytes[position[1]..position[1] + 1024]);
+        position = [position[0] + 1, position[1] + 1024];
+    }
+    assert_eq!(world.reap(), [(trickle, Disconnect::TimedOut)]);
+}
+
+#[test]
+fn a_heartbeat_may_be_off() {
+    let mut world = World::new(|config| config.ping_interval = Duration::ZERO);
+    world.connect("/ws");
+    world.pass(seconds(100_000));
+    assert_eq!((world.flush(&[]), world.reap()), (vec![], vec![]));
+    assert_eq!(world.hub.next_deadline(), None);
+}
+
+#[test]
+fn a_head_must_come_in_time_and_a_trickle_does_not_extend_it() {
+    let mut world = World::new(|_| {});
+    let [mute, trickle] = [world.accept(), world.accept()];
+    for byte in b"GET " {
+        world.receive(trickle, &[*byte]);
+        world.pass(seconds(1));
+    }
+    world.pass(Duration::from_millis(900));
+    assert_eq!(world.reap(), []);
+    world.pass(Duration::from_millis(200));
+    assert_eq!(world.status(trickle), "HTTP/1.1 408 Request Timeout");
+    let timed_out = Disconnect::Refused(HandshakeError::TimedOut);
+    assert_eq!(world.reap(), [(mute, timed_out)]);
+    world.hub.hang_up(trickle, Disconnect::Gone);
+    assert_eq!(world.reap(), [(trickle, timed_out)]);
+    assert!(
+        world.handler.gone.is_empty(),
+        "who never came does not leave"
+    );
+}
+
+#[test]
+fn of_many_pings_a_client_that_does_not_read_is_answered_the_latest() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    world.receive(id, &text("stuck"));
+    world.flush(&[id]);
+    for i in 0..1000 {
+        world.receive(id, &frame(0x89, i.to_string().as_bytes()));
+    }
+    assert!(world.hub.outgoing(id).unwrap().owed() < 200);
+    world.hub.writable(id);
+    assert_eq!(world.heard(id), "[81:stuck]");
+    assert_eq!(world.heard(id), "[8a:999]");
+}
+
+#[test]
+fn both_sides_of_the_control_frame_flood() {
+    let mut world = World::new(|_| {});
+    let [polite, flood] = [world.connect("/ws"), world.connect("/ws")];
+    world.receive(polite, &frame(0x89, b"").repeat(512));
+    world.receive(
+        flood,
+        &[frame(0x89, b"").repeat(513), text("never")].concat(),
+    );
+    let got = world.flush(&[]);
+    let heard = |id| {
+        got.iter()
+            .find(|(who, _)| *who == id)
+            .map(|(_, bytes)| readable(bytes))
+    };
+    assert_eq!(heard(polite).unwrap(), "[8a:]".repeat(512));
+    assert_eq!(
+        heard(flood).unwrap(),
+        format!("{}[88:1008]", "[8a:]".repeat(513))
+    );
+    world.hub.hang_up(flood, Disconnect::Gone);
+    assert_eq!(world.reap(), [(flood, Disconnect::Flood)]);
+}
+
+#[test]
+fn output_without_progress_is_too_slow_and_progress_is_not() {
+    let mut world = World::new(|_| {});
+    let [stuck, crawling] = [world.connect("/ws"), world.connect("/ws")];
+    world.receive(stuck, &text("xxxxxxxxxxxxxxxxxxxxxxxx"));
+    let mut ids = Vec::new();
+    world.hub.take_dirty(&mut ids, world.now);
+    for id in [stuck, crawling] {
+        world.hub.outgoing(id).unwrap().advance(1);
+        assert!(!world.hub.flushed(id, 1, true, world.now));
+    }
+    for _ in 0..2 {
+        world.pass(seconds(6));
+        world.hub.writable(crawling);
+        world.hub.outgoing(crawling).unwrap().advance(1);
+        assert!(!world.hub.flushed(crawling, 1, true, world.now));
+    }
+    assert_eq!(world.reap(), [(stuck, Disconnect::TooSlow)]);
+    assert!(world.hub.is_open(crawling));
+}
+
+#[test]
+fn the_closing_handshake_ends_our_side_first() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    world.receive(id, &frame(0x88, b"\x0f\xa1bye"));
+    let mut ids = Vec::new();
+    world.hub.take_dirty(&mut ids, world.now);
+    let outgoing = world.hub.outgoing(id).unwrap();
+    let len = outgoing.pieces().map(<[u8]>::len).sum();
+    outgoing.advance(len);
+    assert!(
+        world.hub.flushed(id, len, false, world.now),
+        "shut down once"
+    );
+    assert!(!world.hub.flushed(id, 0, false, world.now));
+    assert_eq!(world.reap(), [], "until the client ends its side");
+    world.receive(id, b"what still arrives is thrown away");
+    world.hub.hang_up(id, Disconnect::Gone);
+    let code = CloseCode::from_wire(4001);
+    assert_eq!(world.reap(), [(id, Disconnect::Closed(code))]);
+}
+
+#[test]
+fn a_half_closed_client_still_hears_our_last_word() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    world.receive(id, &frame(0x88, b""));
+    world.hub.hang_up(id, Disconnect::Gone);
+    assert_eq!(world.reap(), []);
+    assert_eq!(world.heard(id), "[88:1000]");
+    assert_eq!(world.reap(), [(id, Disconnect::Closed(None))]);
+}
+
+#[test]
+fn who_does_not_answer_our_close_is_gone_after_the_timeout() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    world.receive(id, &[text("leave"), text("dropped")].concat());
+    assert_eq!(world.heard(id), "[88:1000]");
+    world.pass(Duration::from_millis(4_900));
+    assert_eq!(world.reap(), []);
+    world.pass(Duration::from_millis(200));
+    assert_eq!(world.reap(), [(id, Disconnect::Ended(CloseCode::NORMAL))]);
+}
+
+#[test]
+fn a_broken_frame_is_answered_behind_what_was_said_before() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    world.receive(id, &[text("fine"), frame(0x83, b"")].concat());
+    assert_eq!(world.heard(id), "[81:fine][88:1002]");
+    world.hub.hang_up(id, Disconnect::Reset);
+    assert_eq!(
+        world.reap(),
+        [(id, Disconnect::Protocol(ProtocolError::ReservedOpcode))]
+    );
+}
+
+#[test]
+fn a_drain_tells_everyone_and_lets_nobody_in() {
+    let mut world = World::new(|_| {});
+    let [open, half] = [world.connect("/ws"), world.accept()];
+    let mute = world.accept();
+    world.receive(half, b"GET /ws HT");
+    world.receive(open, &text("last"));
+    world.hub.drain(world.now);
+    assert_eq!(
+        world.hub.accept(Peer::Unix, world.now),
+        Err(Refusal::Draining)
+    );
+    let got = world.flush(&[]);
+    let heard = |id| {
+        got.iter()
+            .find(|(who, _)| *who == id)
+            .map(|(_, bytes)| bytes.clone())
+    };
+    assert_eq!(readable(&heard(open).unwrap()), "[81:last][88:1001]");
+    assert!(heard(half).unwrap().starts_with(b"HTTP/1.1 503 "));
+    assert_eq!(
+        world.reap(),
+        [(mute, Disconnect::Refused(HandshakeError::Draining))]
+    );
+    world.receive(open, &frame(0x88, b"\x03\xe9"));
+    world.hub.hang_up(half, Disconnect::Gone);
+    world.flush(&[]);
+    world.hub.hang_up(open, Disconnect::Gone);
+    assert_eq!(world.reap().len(), 2);
+    assert!(world.hub.is_empty() && world.hub.room_count() == 0);
+}
+
+#[test]
+fn one_too_many_is_told_so_and_then_nobody_is() {
+    let mut world = World::new(|config| config.max_connections = 2);
+    let first = world.connect("/ws");
+    world.connect("/ws");
+    let surplus = world.accept();
+    world.request(surplus, "/ws");
+    assert_eq!(world.status(surplus), "HTTP/1.1 503 Service Unavailable");
+    let healthy = world.accept();
+    world.receive(healthy, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(world.status(healthy), "HTTP/1.1 200 OK");
+    for _ in 2..MAX_SURPLUS {
+        world.accept();
+    }
+    assert_eq!(world.hub.accept(Peer::Unix, world.now), Err(Refusal::Full));
+    // Room for one again.
+    world.hub.hang_up(first, Disconnect::Gone);
+    world.pass(seconds(11));
+    assert!(world.reap().len() > MAX_SURPLUS);
+    world.connect("/ws");
+}
+
+#[test]
+fn rooms_are_bounded_and_go_with_their_last_member() {
+    let mut world = World::new(|config| config.max_rooms = 2);
+    let [a, b] = [world.connect("/ws/a"), world.connect("/ws/b")];
+    world.connect("/ws/b");
+    let third = world.accept();
+    world.request(third, "/ws/c");
+    assert_eq!(world.status(third), "HTTP/1.1 503 Service Unavailable");
+    world.hub.hang_up(b, Disconnect::Gone);
+    world.reap();
+    assert_eq!(world.hub.room_count(), 2);
+    world.hub.hang_up(a, Disconnect::Reset);
+    world.reap();
+    assert_eq!(world.hub.room_count(), 1);
+    world.connect("/ws/c");
+}
+
+#[test]
+fn stale_news_harms_no_newcomer() {
+    let mut world = World::new(|_| {});
+    let old = world.connect("/ws");
+    world.hub.hang_up(old, Disconnect::Gone);
+    // Doomed, and not reaped yet: it hears and says nothing.
+    world.receive(old, &text("from the grave"));
+    assert_eq!(world.flush(&[]), []);
+    world.reap();
+    let new = world.connect("/ws");
+    assert_eq!((new.index(), new == old), (old.index(), false));
+    world.receive(old, &frame(0x88, b""));
+    world.hub.writable(old);
+    world.hub.hang_up(old, Disconnect::Reset);
+    assert!(!world.hub.flushed(old, 0, false, world.now) && world.hub.outgoing(old).is_none());
+    assert!(
+        !world
+            .hub
+            .outbox(world.now)
+            .send(old, MessageKind::Text, b"?")
+    );
+    assert!(world.hub.is_open(new) && world.reap().is_empty() && world.flush(&[]).is_empty());
+}
+
+#[test]
+fn the_others_hear_of_a_departure() {
+    let mut world = World::new(|_| {});
+    world.handler.farewell = Some("left");
+    let ids: Vec<ClientId> = (0..4).map(|_| world.connect("/ws")).collect();
+    for id in [ids[0], ids[2]] {
+        world.hub.hang_up(id, Disconnect::Gone);
+    }
+    assert_eq!(world.reap().len(), 2);
+    assert!(world.hub.has_work(), "somebody spoke behind the flush");
+    let got = world.flush(&[]);
+    assert_eq!(got.len(), 2);
+    assert!(
+        got.iter()
+            .all(|(_, bytes)| readable(bytes) == "[81:left][81:left]")
+    );
+    assert!(!world.hub.has_work());
+    world.hub.hang_up(ids[1], Disconnect::Gone);
+    world.hub.hang_up(ids[3], Disconnect::Gone);
+    world.reap();
+    assert!(!world.hub.has_work() && world.hub.room_count() == 0);
+}
+
+#[test]
+fn a_departure_tells_what_there_was() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws/a%20b");
+    world.receive(id, &text("hello"));
+    world.flush(&[]);
+    world.pass(seconds(3));
+    world.hub.hang_up(id, Disconnect::Gone);
+    let departure = world.hub.reap(&mut world.handler, world.now).unwrap();
+    assert_eq!(departure.room.as_deref(), Some("a b"));
+    assert_eq!(
+        (departure.age, departure.why),
+        (seconds(3), Disconnect::Gone)
+    );
+    let Traffic {
+        messages_received,
+        messages_sent,
+        bytes_received,
+        bytes_sent,
+    } = departure.traffic;
+    assert_eq!((messages_received, messages_sent), (1, 1));
+    assert!(bytes_received > 100 && bytes_sent > 100 && departure.peak_backlog > 100);
+    let metrics = world.hub.metrics();
+    assert_eq!(
+        (metrics.messages_received, metrics.bytes_sent),
+        (1, bytes_sent)
+    );
+    assert_eq!(metrics.departures(Disconnect::Gone), 1);
+}
+
+#[test]
+fn others_may_publish() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws/news");
+    assert_eq!(world.hub.publish("news", MessageKind::Text, b"flash"), 1);
+    assert_eq!(world.hub.publish("nobody", MessageKind::Text, b"flash"), 0);
+    assert_eq!(world.heard(id), "[81:flash]");
+}

@@ -21,9 +21,9 @@ const SLOTS: usize = 1024;
 pub(super) struct TimerWheel {
     /// The time of tick 0.
     start: Instant,
-    /// The last tick of which nothing is left. All entries are at `drained + 1 ..= drained + SLOTS`.
+    /// The last tick of which nothing is left: entries are at `drained + 1 ..= drained + SLOTS`.
     drained: u64,
-    slots: Box<[Vec<(ClientId, Tick)>; SLOTS]>,
+    slots: Box<[Vec<(ClientId, Tick)>]>,
     /// One bit a slot: whether it has entries.
     occupied: [u64; SLOTS / Self::WORD],
 }
@@ -39,7 +39,7 @@ impl TimerWheel {
         Self {
             start,
             drained: 0,
-            slots: Box::new([const { Vec::new() }; SLOTS]),
+            slots: vec![Vec::new(); SLOTS].into_boxed_slice(),
             occupied: [0; SLOTS / Self::WORD],
         }
     }

@@ -211,7 +211,7 @@ mod tests {
                 Err(ProtocolError::ReservedBits)
             } else {
                 match first & 0xF {
-                    0 | 1 | 2 => Ok(None),
+                    0..=2 => Ok(None),
                     8..=10 if first & 0x80 != 0 => Ok(None),
                     8..=10 => Err(ProtocolError::ControlFragmented),
                     _ => Err(ProtocolError::ReservedOpcode),
@@ -223,9 +223,9 @@ mod tests {
 
     #[test]
     fn a_control_frame_of_126_bytes_is_refused_at_its_second_byte() {
-        assert_eq!(decode(&[0x89, 0x80 | 125]), Ok(None));
+        assert_eq!(decode(&[0x89, 0x80 | 0x7D]), Ok(None));
         assert_eq!(
-            decode(&[0x89, 0x80 | 126]),
+            decode(&[0x89, 0x80 | 0x7E]),
             Err(ProtocolError::ControlTooLong)
         );
         assert_eq!(decode(&[0x8A, 127]), Err(ProtocolError::ControlTooLong));

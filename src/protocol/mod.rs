@@ -6,9 +6,9 @@
 //!
 //! | what arrives | who reads it | what comes out |
 //! |---|---|---|
-//! | the request head | [`http::HeadBuffer`], [`http::Request`] | a request, or a [`HandshakeError`] |
+//! | the head | [`http::HeadBuffer`], [`http::Request`] | a request, or a [`HandshakeError`] |
 //! | the request | [`Handshake`] | an [`Upgrade`] with its answer, or a [`HandshakeError`] |
-//! | frames | [`Connection`] | [`Event`]s, answers in the caller's buffer, or a [`ProtocolError`] |
+//! | frames | [`Connection`] | [`Event`]s, answers, or a [`ProtocolError`] |
 //!
 //! What the RFC obliges an endpoint to answer (Pong, Close) is appended to the buffer that the
 //! caller hands in: nothing is returned "for you to send".

@@ -21,7 +21,7 @@ impl std::error::Error for InvalidUtf8 {}
 pub struct Utf8Validator {
     /// The beginning of a character: a valid prefix, never a whole one.
     unfinished: [u8; Self::MAX_UNFINISHED],
-    len: u8,
+    len: usize,
 }
 
 impl Utf8Validator {
@@ -40,9 +40,9 @@ impl Utf8Validator {
                 return Ok(());
             };
             piece = rest;
-            self.unfinished[usize::from(self.len)] = byte;
+            self.unfinished[self.len] = byte;
             self.len += 1;
-            match std::str::from_utf8(&self.unfinished[..usize::from(self.len)]) {
+            match std::str::from_utf8(&self.unfinished[..self.len]) {
                 Ok(_) => self.len = 0,
                 Err(error) if error.error_len().is_none() => {}
                 Err(_) => return Err(InvalidUtf8),
@@ -54,7 +54,7 @@ impl Utf8Validator {
             Err(error) if error.error_len().is_none() => {
                 let tail = &piece[error.valid_up_to()..];
                 self.unfinished[..tail.len()].copy_from_slice(tail);
-                self.len = u8::try_from(tail.len()).expect("a tail is at most three bytes");
+                self.len = tail.len();
                 Ok(())
             }
             Err(_) => Err(InvalidUtf8),

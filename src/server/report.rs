@@ -55,7 +55,8 @@ impl Report {
     pub(super) fn full(&mut self, clients: usize, now: Instant) {
         if let Some(suppressed) = self.full.admit(now) {
             warn!(
-                "connection dropped, raise --max-connections: clients={clients} suppressed={suppressed}"
+                "connection dropped, raise --max-connections: clients={clients} \
+                 suppressed={suppressed}"
             );
         }
     }
@@ -91,14 +92,16 @@ impl Report {
             Disconnect::TooSlow => {
                 if let Some(suppressed) = self.slow.admit(now) {
                     warn!(
-                        "client too slow: id={id} peer={peer} backlog={peak_backlog} suppressed={suppressed}"
+                        "client too slow: id={id} peer={peer} backlog={peak_backlog} \
+                         suppressed={suppressed}"
                     );
                 }
             }
             Disconnect::Refused(HandshakeError::OriginNotAllowed) => {
                 if let Some(suppressed) = self.origin.admit(now) {
                     warn!(
-                        "origin not allowed, see --allow-origin: peer={peer} suppressed={suppressed}"
+                        "origin not allowed, see --allow-origin: peer={peer} \
+                         suppressed={suppressed}"
                     );
                 }
             }

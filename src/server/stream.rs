@@ -133,7 +133,11 @@ mod tests {
         }
 
         fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            let bytes = slices.concat();
+            let bytes: Vec<u8> = slices
+                .iter()
+                .flat_map(|slice| slice.iter())
+                .copied()
+                .collect();
             let count = self.next()?.min(bytes.len());
             self.taken.extend_from_slice(&bytes[..count]);
             Ok(count)
@@ -221,7 +225,7 @@ mod tests {
     #[test]
     fn a_long_queue_is_written_a_share_at_a_time() {
         let long = "x".repeat(100_000);
-        let mut outgoing = owing(&[&long; 5]);
+        let mut outgoing = owing(&[long.as_str(); 5]);
         let mut stream = Scripted::new(&[Ok(100_000), Ok(100_000), Ok(100_000)]);
         let flushed = flush(&mut stream, &mut outgoing).unwrap();
         assert_eq!(

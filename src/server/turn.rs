@@ -1,0 +1,238 @@
+//! One turn of the loop, phase by phase.
+
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+use mio::Token;
+
+use super::signals::Signals;
+use super::socket::{Socket, Stream};
+use super::stream::{self, Filled};
+use super::{LISTENERS, MAX_LISTENERS, SIGNALS, Server, WAKER, report};
+use crate::hub::{ClientId, Disconnect, Handler, Refusal};
+
+/// Connections that one turn accepts, so that a flood of them leaves time for those who are there.
+const MAX_ACCEPTS_PER_TURN: usize = 64;
+
+/// Bytes that one turn reads, from all clients together.
+const MAX_READ_PER_TURN: usize = 16 * 1024 * 1024;
+
+/// How long accepting rests when descriptors or memory ran out. It resumes earlier if a client
+/// leaves.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl Server {
+    /// Waits for events, and takes note of who may be read and written again.
+    pub(super) fn wait(&mut self) -> io::Result<()> {
+        let now = self.clock.now();
+        let timeout = self.timeout(now);
+        self.clock.expect(now, timeout);
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for event in &self.events {
+            match event.token() {
+                WAKER => {}
+                SIGNALS => self.signals_are_ready = true,
+                Token(index) if index > LISTENERS - MAX_LISTENERS => {
+                    if let Some(listener) = self.listeners.get_mut(LISTENERS - index) {
+                        listener.is_ready = true;
+                    }
+                }
+                Token(index) => {
+                    let Some(Some(socket)) = self.sockets.get_mut(index) else {
+                        continue;
+                    };
+                    socket.read_closed |= event.is_read_closed() || event.is_error();
+                    if (event.is_readable() || socket.read_closed) && !socket.is_ready {
+                        socket.is_ready = true;
+                        self.ready.push_back(socket.id);
+                    }
+                    if event.is_writable() {
+                        self.hub.writable(socket.id);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How long the next wait may take: not at all if somebody was cut short.
+    fn timeout(&self, now: Instant) -> Option<Duration> {
+        let may_accept = self.accept_again.is_none() && self.listeners.iter().any(|l| l.is_ready);
+        if may_accept || !self.ready.is_empty() || self.hub.has_work() {
+            return Some(Duration::ZERO);
+        }
+        [
+            self.hub.next_deadline(),
+            self.accept_again,
+            self.shutdown_deadline,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|deadline| deadline.saturating_duration_since(now))
+    }
+
+    /// Does what signals and handles want.
+    pub(super) fn obey(&mut self, now: Instant) -> io::Result<()> {
+        let mut signals = 0;
+        if std::mem::take(&mut self.signals_are_ready) {
+            signals = self.signals.as_mut().map_or(Ok(0), Signals::take)?;
+        }
+        self.is_interrupted |= signals > 0 && (signals > 1 || self.shutdown_deadline.is_some());
+        if signals > 0 || self.mailbox.is_stopped() {
+            self.drain_at(now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn accept(&mut self, now: Instant) {
+        if self.accept_again.is_some_and(|again| now < again) {
+            return;
+        }
+        self.accept_again = None;
+        for _ in 0..MAX_ACCEPTS_PER_TURN {
+            let Some(listener) = self.listeners.iter_mut().find(|listener| listener.is_ready)
+            else {
+                return;
+            };
+            match listener.accept() {
+                Ok((stream, peer)) => match self.hub.accept(peer, now) {
+                    Ok(id) => self.adopt(id, stream),
+                    Err(Refusal::Full) => self.report.full(self.hub.len(), now),
+                    Err(Refusal::Draining) => {}
+                },
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => listener.is_ready = false,
+                    // The connection that we were about to get is gone; the next one is not.
+                    ErrorKind::ConnectionAborted
+                    | ErrorKind::ConnectionReset
+                    | ErrorKind::Interrupted => {}
+                    // EMFILE, ENFILE, ENOBUFS, ENOMEM. No event will say that there is room again,
+                    // and to try again at once would be to spin.
+                    _ => {
+                        self.report.cannot_accept(&error, now);
+                        self.accept_again = Some(now + ACCEPT_PAUSE);
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Gives a new client its socket.
+    fn adopt(&mut self, id: ClientId, mut stream: Stream) {
+        let registered = stream
+            .set_nodelay()
+            .and_then(|()| stream.register(self.poll.registry(), Token(id.index())));
+        if registered.is_err() {
+            self.hub.hang_up(id, Disconnect::Reset);
+        }
+        if self.sockets.len() <= id.index() {
+            self.sockets.resize_with(id.index() + 1, || None);
+        }
+        let socket = Socket {
+            id,
+            stream,
+            is_ready: false,
+            read_closed: false,
+        };
+        self.sockets[id.index()] = Some(socket);
+    }
+
+    /// Reads once from each client who has something to say, until the turn has enough of it.
+    pub(super) fn read(&mut self, now: Instant, handler: &mut dyn Handler) {
+        let mut left = MAX_READ_PER_TURN;
+        for _ in 0..self.ready.len() {
+            if self.hub.is_full() || left == 0 {
+                return;
+            }
+            let Some(id) = self.ready.pop_front() else {
+                return;
+            };
+            let Some(socket) = socket_mut(&mut self.sockets, id) else {
+                continue;
+            };
+            socket.is_ready = false;
+            let again = match stream::fill(&mut socket.stream, &mut self.buffer) {
+                Ok(Filled::Bytes(count)) => {
+                    left = left.saturating_sub(count);
+                    let was_open = self.hub.is_open(id);
+                    self.hub
+                        .receive(id, &mut self.buffer[..count], now, handler);
+                    if !was_open && self.hub.is_open(id) {
+                        report::opened(id);
+                    }
+                    // A short read has emptied a stream; only its end may be left to see.
+                    count == self.buffer.len() || socket.read_closed
+                }
+                Ok(Filled::Interrupted) => true,
+                Ok(Filled::Blocked) => false,
+                Ok(Filled::End) => {
+                    self.hub.hang_up(id, Disconnect::Gone);
+                    false
+                }
+                Err(_) => {
+                    self.hub.hang_up(id, Disconnect::Reset);
+                    false
+                }
+            };
+            if again {
+                socket.is_ready = true;
+                self.ready.push_back(id);
+            }
+        }
+    }
+
+    /// Says what other threads have published.
+    pub(super) fn publish(&mut self) {
+        for publication in self.mailbox.take() {
+            self.hub
+                .publish(&publication.room, publication.kind, &publication.payload);
+        }
+    }
+
+    /// Writes to each client who is owed something.
+    pub(super) fn flush(&mut self, now: Instant) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        self.hub.take_dirty(&mut dirty, now);
+        for id in dirty.drain(..) {
+            let Some(outgoing) = self.hub.outgoing(id) else {
+                continue;
+            };
+            let Some(socket) = socket_mut(&mut self.sockets, id) else {
+                continue;
+            };
+            match stream::flush(&mut socket.stream, outgoing) {
+                Ok(flushed) => {
+                    // If the peer has gone meanwhile, the next read says so.
+                    if self.hub.flushed(id, flushed.written, flushed.blocked, now) {
+                        let _ = socket.stream.end_output();
+                    }
+                }
+                Err(_) => self.hub.hang_up(id, Disconnect::Reset),
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    /// Closes the sockets of those who are gone.
+    pub(super) fn reap(&mut self, now: Instant, handler: &mut dyn Handler) {
+        while let Some(departure) = self.hub.reap(handler, now) {
+            self.sockets[departure.id.index()] = None;
+            self.accept_again = None;
+            self.report.departed(&departure, now);
+        }
+    }
+}
+
+/// The socket of a client, unless another client has its place by now.
+fn socket_mut(sockets: &mut [Option<Socket>], id: ClientId) -> Option<&mut Socket> {
+    sockets
+        .get_mut(id.index())?
+        .as_mut()
+        .filter(|socket| socket.id == id)
+}

@@ -1,0 +1,220 @@
+//! The house rules that a program can check. A rule that cannot be checked is a wish.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a file before its tests.
+const MAX_LINES: usize = 400;
+/// Characters of a line.
+const MAX_COLUMNS: usize = 100;
+
+/// A source file, without its tests.
+struct Source {
+    path: String,
+    code: String,
+}
+
+/// Every Rust file below `folder`.
+fn sources(folder: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut folders, mut sources) = (vec![root.join(folder)], Vec::new());
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(folder).expect("the folder can be read");
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        for path in paths {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("sources are UTF-8");
+                let code = text
+                    .split("\n#[cfg(test)]\nmod tests")
+                    .next()
+                    .unwrap_or_default();
+                let path = path.strip_prefix(root).unwrap().display().to_string();
+                sources.push(Source {
+                    path,
+                    code: code.to_owned(),
+                });
+            }
+        }
+    }
+    assert!(!sources.is_empty(), "no sources below {folder}");
+    sources
+}
+
+/// The lines below `folder` that hold one of `words`, comments aside.
+fn lines_with(folder: &str, words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for Source { path, code } in sources(folder) {
+        if path.ends_with("/tests.rs") {
+            continue;
+        }
+        for (i, line) in code.lines().enumerate() {
+            let line = line.split("//").next().unwrap_or_default();
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{path}:{}: {}", i + 1, line.trim()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn rings_depend_inwards_only() {
+    let outward = lines_with(
+        "src/protocol",
+        &["crate::hub", "crate::server", "crate::config"],
+    );
+    assert!(
+        outward.is_empty(),
+        "protocol names an outer ring:\n{}",
+        outward.join("\n")
+    );
+    let outward = lines_with("src/hub", &["crate::server", "crate::config", "crate::cli"]);
+    assert!(
+        outward.is_empty(),
+        "hub names an outer ring:\n{}",
+        outward.join("\n")
+    );
+    let outward = lines_with("src/server", &["crate::config", "crate::cli"]);
+    assert!(
+        outward.is_empty(),
+        "server names the binary:\n{}",
+        outward.join("\n")
+    );
+}
+
+#[test]
+fn the_inner_rings_know_no_world() {
+    let world = [
+        "mio::",
+        "log::",
+        "std::io",
+        "std::fs",
+        "std::env",
+        "std::thread",
+        "std::sync",
+        "TcpStream",
+        "TcpListener",
+        "UdpSocket",
+        "UnixStream",
+        "SystemTime",
+        "println!",
+        "eprintln!",
+        "dbg!",
+        "static mut",
+        "thread_local",
+        "lazy",
+        "OnceLock",
+        "Mutex",
+        "Atomic",
+        "tempfile",
+    ];
+    for ring in ["src/protocol", "src/hub"] {
+        let found = lines_with(ring, &world);
+        assert!(
+            found.is_empty(),
+            "{ring} knows the world:\n{}",
+            found.join("\n")
+        );
+    }
+    let found = lines_with("src/protocol", &["std::time", "Instant", "slab", "HashMap"]);
+    assert!(
+        found.is_empty(),
+        "protocol knows time or clients:\n{}",
+        found.join("\n")
+    );
+    // `test_clock` is for tests; everything else takes `now`.
+    let mut found = lines_with("src/hub", &["Instant::now"]);
+    found.retain(|line| !line.starts_with("src/hub/mod.rs"));
+    assert!(
+        found.is_empty(),
+        "hub reads the clock:\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn only_the_clock_reads_the_clock() {
+    let mut found = lines_with("src/server", &["Instant::now", "SystemTime"]);
+    found.retain(|line| !line.starts_with("src/server/clock.rs"));
+    assert!(
+        found.is_empty(),
+        "the clock is read elsewhere:\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn the_hub_iterates_no_hash_map() {
+    // The order of a HashMap differs from run to run; a simulation must not.
+    let iterations = [
+        "by_name.iter",
+        "by_name.keys",
+        "by_name.values",
+        "in &self.by_name",
+    ];
+    let found = lines_with("src/hub", &iterations);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let maps = lines_with("src/hub", &["HashMap<", "HashSet<"]);
+    assert_eq!(
+        maps.len(),
+        1,
+        "a new map needs its line above:\n{}",
+        maps.join("\n")
+    );
+}
+
+#[test]
+fn files_have_one_noun() {
+    let long: Vec<String> = sources("src")
+        .into_iter()
+        .filter(|source| !source.path.ends_with("/tests.rs"))
+        .map(|source| (source.code.lines().count(), source.path))
+        .filter(|(lines, _)| *lines > MAX_LINES)
+        .map(|(lines, path)| format!("{path}: {lines} lines"))
+        .collect();
+    assert!(
+        long.is_empty(),
+        "find the second noun in:\n{}",
+        long.join("\n")
+    );
+}
+
+#[test]
+fn lines_fit() {
+    let mut wide = Vec::new();
+    for folder in ["src", "tests", "examples"] {
+        for Source { path, code } in sources(folder) {
+            for (i, line) in code.lines().enumerate() {
+                if line.chars().count() > MAX_COLUMNS {
+                    wide.push(format!("{path}:{}", i + 1));
+                }
+            }
+        }
+    }
+    assert!(
+        wide.is_empty(),
+        "over {MAX_COLUMNS} columns:\n{}",
+        wide.join("\n")
+    );
+}
+
+#[test]
+fn nothing_is_left_over() {
+    let words = ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!(", "dbg!("];
+    for Source { path, code } in sources("src") {
+        for word in words {
+            assert!(!code.contains(word), "{path} has a {word}");
+        }
+    }
+}
+
+#[test]
+fn unsafe_is_forbidden() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+    assert!(manifest.unwrap().contains("unsafe_code = \"forbid\""));
+    let found = lines_with("src", &["unsafe ", "unsafe{", "allow(unsafe_code)"]);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
