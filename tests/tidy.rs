@@ -20,7 +20,9 @@ fn sources(folder: &str) -> Vec<Source> {
     let (mut folders, mut sources) = (vec![root.join(folder)], Vec::new());
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(folder).expect("the folder can be read");
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        let mut paths: Vec<PathBuf> = entries
+            .map(|entry| entry.expect("it can be listed").path())
+            .collect();
         paths.sort();
         for path in paths {
             if path.is_dir() {
@@ -31,7 +33,11 @@ fn sources(folder: &str) -> Vec<Source> {
                     .split("\n#[cfg(test)]\nmod tests")
                     .next()
                     .unwrap_or_default();
-                let path = path.strip_prefix(root).unwrap().display().to_string();
+                let path = path
+                    .strip_prefix(root)
+                    .expect("it is below")
+                    .display()
+                    .to_string();
                 sources.push(Source {
                     path,
                     code: code.to_owned(),
@@ -214,7 +220,11 @@ fn nothing_is_left_over() {
 #[test]
 fn unsafe_is_forbidden() {
     let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
-    assert!(manifest.unwrap().contains("unsafe_code = \"forbid\""));
+    assert!(
+        manifest
+            .expect("there is one")
+            .contains("unsafe_code = \"forbid\"")
+    );
     let found = lines_with("src", &["unsafe ", "unsafe{", "allow(unsafe_code)"]);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }

@@ -150,7 +150,9 @@ impl Outgoing {
     /// Leaves out what lies from `at` on in the room's batch, `len` bytes of it.
     pub(super) fn skip(&mut self, at: usize, len: usize) {
         match self.splices.last_mut() {
-            Some(last) if last.at + last.skip == at => last.skip = last.skip.saturating_add(len),
+            Some(last) if last.at.saturating_add(last.skip) == at => {
+                last.skip = last.skip.saturating_add(len);
+            }
             _ => self.splices.push(Splice {
                 at,
                 insert: Vec::new(),

@@ -119,8 +119,10 @@ mod tests {
 
     #[test]
     fn without_the_demo_the_root_is_not_found() {
-        let mut config = HubConfig::default();
-        config.demo = false;
+        let config = HubConfig {
+            demo: false,
+            ..HubConfig::default()
+        };
         assert_eq!(get(&config, "GET /").0, 404);
     }
 }

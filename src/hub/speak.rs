@@ -152,7 +152,8 @@ impl Hub {
         true
     }
 
-    /// Queues the last thing that a client hears, and enters the phase that follows it.
+    /// Queues the last thing that a client hears, if it has not heard it, and enters the phase that
+    /// follows.
     pub(super) fn last_word(
         &mut self,
         id: ClientId,
@@ -168,7 +169,8 @@ impl Hub {
         let Some(client) = self.client_mut(id) else {
             return;
         };
-        if at > 0 {
+        // In `Closing` the last word has been said already, and nothing may follow it.
+        if at > 0 && !matches!(client.phase, Phase::Closing(_)) {
             client.outgoing.skip(at, usize::MAX);
         }
         client.leave(next, cause, now);

@@ -57,7 +57,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match u16::try_from(payload.len()).expect("short") {
         len @ 0..=125 => bytes[1] |= u8::try_from(len).unwrap(),
         len => {
-            bytes[1] |= 126;
+            bytes[1] |= 0x7E;
             bytes.extend_from_slice(&len.to_be_bytes());
         }
     }
@@ -429,7 +429,7 @@ fn first_pings_are_spread_over_half_an_interval() {
 fn a_trickle_is_no_sign_of_life_but_a_kilobyte_is() {
     let mut world = World::new(|_| {});
     let [trickle, stream] = [world.connect("/ws"), world.connect("/ws")];
-    let bytes = frame(0x82, &[0; 60_000]);
+    let bytes = frame(0x82, &vec![0; 60_000]);
     let mut position = [0; 2];
     for _ in 0..40 {
         world.pass(seconds(1));
@@ -574,6 +574,33 @@ fn who_does_not_answer_our_close_is_gone_after_the_timeout() {
     assert_eq!(world.reap(), []);
     world.pass(Duration::from_millis(200));
     assert_eq!(world.reap(), [(id, Disconnect::Ended(CloseCode::NORMAL))]);
+}
+
+#[test]
+fn nothing_follows_our_close_whatever_comes_behind_it() {
+    for first in ["", "said before"] {
+        for last in [
+            frame(0x88, b"\x03\xe8"),
+            frame(0x83, b""),
+            frame(0x89, b"").repeat(600),
+        ] {
+            let mut world = World::new(|_| {});
+            let [a, b] = [world.connect("/ws"), world.connect("/ws")];
+            if !first.is_empty() {
+                world.receive(b, &text(first));
+            }
+            world.receive(a, &text("leave"));
+            world.receive(b, &text("said after"));
+            world.receive(a, &last);
+            world.receive(b, &text("said after"));
+            let told_before = if first.is_empty() {
+                String::new()
+            } else {
+                told(0x81, first)
+            };
+            assert_eq!(world.heard(a), told_before + "[88:1000]");
+        }
+    }
 }
 
 #[test]

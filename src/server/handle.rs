@@ -13,9 +13,6 @@ use crate::protocol::MessageKind;
 /// Messages that may wait for the loop to take them.
 const MAX_PENDING: usize = 1024;
 
-/// Messages that one turn takes.
-const MAX_TAKEN_PER_TURN: usize = 256;
-
 /// Publishes to a running server, or stops it, from any thread. Cheap to clone; never blocks.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
@@ -83,7 +80,8 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// Begins to drain the server, as SIGTERM does. A second call has no effect.
+    /// Begins to drain the server, as SIGTERM does, behind what this handle has published. A second
+    /// call has no effect.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
         self.shared.wake();
@@ -96,6 +94,10 @@ pub(super) struct Mailbox {
     shared: Arc<Shared>,
     sender: SyncSender<Publication>,
     receiver: Receiver<Publication>,
+    /// Whether something may be waiting. `look` sets it, `take` clears it.
+    is_pending: bool,
+    /// Publications taken since somebody wanted the server to stop.
+    taken_since_stop: usize,
 }
 
 #[derive(Debug)]
@@ -134,6 +136,8 @@ impl Mailbox {
             shared,
             sender,
             receiver,
+            is_pending: false,
+            taken_since_stop: 0,
         })
     }
 
@@ -146,25 +150,32 @@ impl Mailbox {
         }
     }
 
-    /// Whether somebody wants the server to stop.
-    pub(super) fn is_stopped(&self) -> bool {
-        self.shared.stop.load(Ordering::Acquire)
+    /// Whether something may be waiting that no event will tell of again.
+    pub(super) fn is_pending(&self) -> bool {
+        self.is_pending
     }
 
-    /// What was published, one turn's share of it. Whatever is left wakes the next turn.
-    pub(super) fn take(&self) -> impl Iterator<Item = Publication> {
-        // Before looking: who publishes from now on wakes the loop again.
-        let was_woken = self.shared.is_woken.swap(false, Ordering::AcqRel);
-        let mut left = if was_woken { MAX_TAKEN_PER_TURN } else { 0 };
-        std::iter::from_fn(move || {
-            if left == 0 {
-                if was_woken {
-                    self.shared.wake();
-                }
-                return None;
-            }
-            left -= 1;
-            self.receiver.try_recv().ok()
-        })
+    /// Takes note of having been woken; whether there may be something to take.
+    pub(super) fn look(&mut self) -> bool {
+        // Before taking: who publishes from now on wakes the loop again.
+        self.is_pending |= self.shared.is_woken.swap(false, Ordering::AcqRel);
+        self.is_pending
+    }
+
+    /// The next of what was published.
+    pub(super) fn take(&mut self) -> Option<Publication> {
+        let publication = self.receiver.try_recv().ok();
+        self.is_pending = publication.is_some();
+        if self.is_pending && self.shared.stop.load(Ordering::Acquire) {
+            self.taken_since_stop += 1;
+        }
+        publication
+    }
+
+    /// Whether somebody wanted the server to stop, and what was published before that is taken.
+    /// What is published meanwhile does not hold it up for ever.
+    pub(super) fn is_stop_due(&self) -> bool {
+        self.shared.stop.load(Ordering::Acquire)
+            && (!self.is_pending || self.taken_since_stop >= MAX_PENDING)
     }
 }

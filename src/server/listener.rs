@@ -9,10 +9,14 @@ use std::path::{Path, PathBuf};
 use listenfd::ListenFd;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
+use socket2::SockRef;
 
 use super::config::ListenAddress;
 use super::socket::Stream;
 use crate::hub::{HubConfigError, Peer};
+
+/// Connections that may wait to be accepted, if the kernel allows as many.
+const BACKLOG: i32 = 4096;
 
 /// A server that could not be set up.
 #[derive(Debug)]
@@ -81,19 +85,28 @@ impl Listener {
             ListenAddress::Unix(path) => bind_unix(path).map(|socket| vec![socket]),
             ListenAddress::Systemd => inherited(),
         };
-        match sockets {
+        let open = |socket| {
             // It is ready until the first accept says otherwise.
-            Ok(sockets) => Ok(sockets
-                .into_iter()
-                .map(|socket| Self {
-                    socket,
-                    is_ready: true,
-                })
-                .collect()),
-            Err(error) => Err(BindError::Listen {
+            let listener = Self {
+                socket,
+                is_ready: true,
+            };
+            listener.lengthen_queue().map(|()| listener)
+        };
+        sockets
+            .and_then(|sockets| sockets.into_iter().map(open).collect())
+            .map_err(|error| BindError::Listen {
                 address: address.clone(),
                 error,
-            }),
+            })
+    }
+
+    /// Asks for a queue that holds a wave of connections, such as when everybody comes back at
+    /// once; std and mio ask for one of 128. The kernel has the last word (`somaxconn`).
+    fn lengthen_queue(&self) -> io::Result<()> {
+        match &self.socket {
+            Socket::Tcp(socket) => SockRef::from(socket).listen(BACKLOG),
+            Socket::Unix(socket, _) => SockRef::from(socket).listen(BACKLOG),
         }
     }
 

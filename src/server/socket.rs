@@ -2,9 +2,11 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
+use socket2::SockRef;
 
 use crate::hub::ClientId;
 
@@ -40,6 +42,16 @@ impl Stream {
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.set_nodelay(true),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Makes the close that follows a reset: for peers who take nothing, and would have the kernel
+    /// keep what is stuck for minutes.
+    pub(super) fn abandon(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream).set_linger(Some(Duration::ZERO)),
+            // What is stuck in a Unix socket goes with it.
             Self::Unix(_) => Ok(()),
         }
     }

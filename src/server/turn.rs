@@ -17,6 +17,9 @@ const MAX_ACCEPTS_PER_TURN: usize = 64;
 /// Bytes that one turn reads, from all clients together.
 const MAX_READ_PER_TURN: usize = 16 * 1024 * 1024;
 
+/// Messages that one turn takes from other threads.
+const MAX_PUBLISHED_PER_TURN: usize = 256;
+
 /// How long accepting rests when descriptors or memory ran out. It resumes earlier if a client
 /// leaves.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -62,7 +65,9 @@ impl Server {
     /// How long the next wait may take: not at all if somebody was cut short.
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let may_accept = self.accept_again.is_none() && self.listeners.iter().any(|l| l.is_ready);
-        if may_accept || !self.ready.is_empty() || self.hub.has_work() {
+        let is_cut_short =
+            !self.ready.is_empty() || self.mailbox.is_pending() || self.hub.has_work();
+        if may_accept || is_cut_short {
             return Some(Duration::ZERO);
         }
         [
@@ -76,14 +81,14 @@ impl Server {
         .map(|deadline| deadline.saturating_duration_since(now))
     }
 
-    /// Does what signals and handles want.
+    /// Does what signals want.
     pub(super) fn obey(&mut self, now: Instant) -> io::Result<()> {
         let mut signals = 0;
         if std::mem::take(&mut self.signals_are_ready) {
             signals = self.signals.as_mut().map_or(Ok(0), Signals::take)?;
         }
         self.is_interrupted |= signals > 0 && (signals > 1 || self.shutdown_deadline.is_some());
-        if signals > 0 || self.mailbox.is_stopped() {
+        if signals > 0 {
             self.drain_at(now);
         }
         Ok(())
@@ -187,11 +192,24 @@ impl Server {
         }
     }
 
-    /// Says what other threads have published.
-    pub(super) fn publish(&mut self) {
-        for publication in self.mailbox.take() {
+    /// Says what other threads have published, until the turn has enough of it; and stops when
+    /// they want it to.
+    pub(super) fn publish(&mut self, now: Instant) {
+        if !self.mailbox.look() {
+            return;
+        }
+        for _ in 0..MAX_PUBLISHED_PER_TURN {
+            if self.hub.is_full() {
+                return;
+            }
+            let Some(publication) = self.mailbox.take() else {
+                break;
+            };
             self.hub
                 .publish(&publication.room, publication.kind, &publication.payload);
+        }
+        if self.mailbox.is_stop_due() {
+            self.drain_at(now);
         }
     }
 
@@ -222,7 +240,13 @@ impl Server {
     /// Closes the sockets of those who are gone.
     pub(super) fn reap(&mut self, now: Instant, handler: &mut dyn Handler) {
         while let Some(departure) = self.hub.reap(handler, now) {
-            self.sockets[departure.id.index()] = None;
+            let socket = self.sockets[departure.id.index()].take();
+            if let (Some(socket), Disconnect::TooSlow | Disconnect::TimedOut) =
+                (socket, departure.why)
+            {
+                // It is closed in any case.
+                let _ = socket.stream.abandon();
+            }
             self.accept_again = None;
             self.report.departed(&departure, now);
         }

@@ -1,0 +1,30 @@
+//! The server over real sockets: what a client sees of it, byte by byte, and how it ends.
+//!
+//! Most tests run the server in a thread of their own, through the public API, on a port that the
+//! kernel chose. Nobody sleeps: every wait is for an event and has a deadline.
+
+#[path = "loopback/closing.rs"]
+mod closing;
+#[path = "loopback/handshake.rs"]
+mod handshake;
+#[path = "loopback/heartbeat.rs"]
+mod heartbeat;
+#[path = "loopback/listening.rs"]
+mod listening;
+#[path = "loopback/malformed.rs"]
+mod malformed;
+#[path = "loopback/peer.rs"]
+mod peer;
+#[path = "loopback/pressure.rs"]
+mod pressure;
+#[path = "loopback/process.rs"]
+#[cfg(feature = "cli")]
+mod process;
+#[path = "loopback/refusals.rs"]
+mod refusals;
+#[path = "loopback/rooms.rs"]
+mod rooms;
+#[path = "loopback/running.rs"]
+mod running;
+#[path = "loopback/stopping.rs"]
+mod stopping;
