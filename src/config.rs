@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use fanfare::ServerConfig;
+use fanfare::{HubConfig, ServerConfig};
 use log::LevelFilter;
 
 use crate::cli::{Arguments, nearest};
@@ -281,10 +281,6 @@ fn size(text: &str) -> Result<usize, String> {
     }
 }
 
-/// The longest duration that is taken. Longer ones mean "never", which is not on offer, and the
-/// clock cannot add all that a number of hours can say.
-const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
-
 /// Reads a duration that may be zero.
 fn duration(text: &str) -> Result<Duration, String> {
     let (digits, unit) = split_unit(text);
@@ -308,7 +304,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         .and_then(|number: u64| number.checked_mul(milliseconds));
     duration
         .map(Duration::from_millis)
-        .filter(|duration| *duration <= MAX_DURATION)
+        .filter(|duration| *duration <= HubConfig::MAX_DURATION)
         .ok_or_else(|| format!("'{text}' is longer than a year"))
 }
 
@@ -459,7 +455,7 @@ mod tests {
         for (text, milliseconds) in [("500ms", 500), ("25s", 25_000), ("2m", 120_000), ("0", 0)] {
             assert_eq!(read(text), Ok(milliseconds), "{text}");
         }
-        assert_eq!(duration("8760h"), Ok(MAX_DURATION));
+        assert_eq!(duration("8760h"), Ok(HubConfig::MAX_DURATION));
         for text in [
             "8761h",
             "31536000001ms",

@@ -121,9 +121,11 @@ pub(super) struct Client {
     pub(super) dirty: bool,
     /// It was accepted beyond `max_connections`, to be told so.
     pub(super) surplus: bool,
+    /// The driver knows of input that it has not read yet.
+    pub(super) is_unread: bool,
     /// Nothing more will arrive.
     pub(super) input_ended: bool,
-    /// The driver was told to end the sending side.
+    /// Nothing more can be written: the driver was told to end the sending side, or could not.
     pub(super) output_ended: bool,
     pub(super) accepted_at: Instant,
     /// When the phases of leaving began.
@@ -169,6 +171,7 @@ impl Client {
             doomed: false,
             dirty: false,
             surplus,
+            is_unread: false,
             input_ended: false,
             output_ended: false,
             accepted_at: now,
@@ -230,6 +233,18 @@ impl Client {
         self.pinged_at = Some(now);
     }
 
+    /// Takes note of what became of its output: all of it was written, or `progress` was made.
+    pub(super) fn note_output(&mut self, all: bool, progress: bool, now: Instant) {
+        if all {
+            // A Ping that was in the queue can be answered from now on.
+            if self.stalled_since.take().is_some() {
+                self.pinged_at = self.pinged_at.map(|_| now);
+            }
+        } else if progress || self.stalled_since.is_none() {
+            self.stalled_since = Some(now);
+        }
+    }
+
     /// The client's deadline and what it asks for: the truth that the wheel's hints point at.
     pub(super) fn deadline(&self, config: &HubConfig) -> Option<(Instant, Due)> {
         let phase = match self.phase {
@@ -237,6 +252,8 @@ impl Client {
                 Some((self.accepted_at + config.handshake_timeout, Due::Handshake))
             }
             Phase::Open(_) => match self.pinged_at {
+                // The Ping may be in the queue still.
+                Some(_) if self.stalled_since.is_some() => None,
                 Some(pinged_at) => Some((pinged_at + config.pong_timeout, Due::Pong)),
                 None if config.ping_interval.is_zero() => None,
                 None => Some((self.next_ping, Due::Ping)),

@@ -70,7 +70,7 @@ impl HubConfig {
     const MAX_BATCH: usize = 256 * 1024;
 
     /// The longest that anything may be waited for: far beyond use, and far from overflow.
-    const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+    pub const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
     /// The least that `max_client_buffer` must be, for this `max_message_size`: a client that owes
     /// nothing must be able to take all that one turn can bring.

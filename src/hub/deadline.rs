@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Hub;
 use super::client::{ClientId, Due, Phase};
 use super::disconnect::Disconnect;
+use super::wheel::Tick;
 use crate::protocol::{FrameHeader, HandshakeError, Opcode};
 
 /// Deadlines that one turn looks at; the rest are looked at in the next, after the sockets.
@@ -31,7 +32,7 @@ impl Hub {
                 Some((deadline, due)) if deadline <= now => self.fire(id, due, now),
                 _ => {}
             }
-            self.arm(id);
+            self.arm_behind(id, Some(tick));
         }
     }
 
@@ -44,6 +45,10 @@ impl Hub {
         let Some(client) = self.client_mut(id) else {
             return;
         };
+        if client.is_unread && matches!(due, Due::Handshake | Due::Ping | Due::Pong) {
+            // What it is blamed for not having said may be among what the driver has not read.
+            return;
+        }
         match due {
             Due::Handshake => match &client.phase {
                 // Nothing was asked, so nothing is answered.
@@ -67,7 +72,14 @@ impl Hub {
     }
 
     /// Sees to it that the wheel names a client no later than its deadline.
-    pub(super) fn arm(&mut self, id: ClientId) {
+    pub(super) fn arm(&mut self, id: ClientId, now: Instant) {
+        self.wheel.catch_up(now);
+        self.arm_behind(id, None);
+    }
+
+    /// The same for a client that was looked at in this tick, and will be again in the next at the
+    /// earliest.
+    fn arm_behind(&mut self, id: ClientId, looked_at: Option<Tick>) {
         let config = &self.config;
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
@@ -79,6 +91,7 @@ impl Hub {
             return;
         };
         let tick = self.wheel.tick(deadline);
+        let tick = looked_at.map_or(tick, |looked_at| tick.max(looked_at.next()));
         if client.hint.is_none_or(|hint| tick < hint) {
             client.hint = Some(tick);
             self.wheel.insert(id, tick);

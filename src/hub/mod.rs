@@ -8,7 +8,8 @@
 //!    arrived, until [`Hub::is_full`];
 //! 2. [`Hub::advance`] fires what is due;
 //! 3. [`Hub::take_dirty`] names whom to flush: write [`Hub::outgoing`], then [`Hub::flushed`];
-//! 4. [`Hub::reap`] until it returns `None`: those clients are gone, close their sockets.
+//! 4. [`Hub::reap`] until it returns `None` or the hub is full again: those clients are gone, close
+//!    their sockets.
 //!
 //! Nobody is removed in the middle of a turn: a client is *doomed* at once, hears nothing more, and
 //! is reaped at the end, so stale news about it can never reach a newcomer in its place. All verbs
@@ -157,7 +158,7 @@ impl Hub {
         let id = ClientId::new(index, self.next_generation);
         entry.insert(Client::new(id, peer, surplus, now));
         self.metrics.connections_accepted += 1;
-        self.arm(id);
+        self.arm(id, now);
         Ok(id)
     }
 
@@ -167,7 +168,8 @@ impl Hub {
             return;
         };
         let owes = !client.outgoing.is_empty() || client.outgoing.has_splices();
-        if why == Disconnect::Gone && owes && matches!(client.phase, Phase::Lingering) {
+        let can_hear = matches!(client.phase, Phase::Lingering) && !client.output_ended;
+        if why == Disconnect::Gone && owes && can_hear {
             // It has said all it wanted to say, and may still be listening for our last word.
             client.input_ended = true;
         } else {
@@ -214,22 +216,12 @@ impl Hub {
         let Some(client) = self.client_mut(id) else {
             return false;
         };
+        let all = client.outgoing.is_empty();
         client.traffic.bytes_sent += written as u64;
-        client
-            .outgoing
-            .set_blocked(blocked && !client.outgoing.is_empty());
-        if !client.outgoing.is_empty() {
-            if written > 0 || client.stalled_since.is_none() {
-                client.stalled_since = Some(now);
-            }
-            self.metrics.bytes_sent += written as u64;
-            self.touch(id);
-            self.arm(id);
-            return false;
-        }
-        client.stalled_since = None;
-        let pong = client.pong.take();
-        let is_done = matches!(client.phase, Phase::Lingering);
+        client.outgoing.set_blocked(blocked && !all);
+        client.note_output(all, written > 0, now);
+        let pong = if all { client.pong.take() } else { None };
+        let is_done = all && matches!(client.phase, Phase::Lingering);
         let ends_now = is_done && !client.output_ended;
         client.output_ended |= is_done;
         let nobody_listens = is_done && client.input_ended;
@@ -240,7 +232,32 @@ impl Hub {
         if nobody_listens {
             self.doom(id, Disconnect::Gone);
         }
+        if !all {
+            self.touch(id);
+            self.arm(id, now);
+        }
         ends_now && !nobody_listens
+    }
+
+    /// Writing to a client failed: what it is owed is dropped. What it has said may still be read;
+    /// the end, or the error, that is behind it says that the client is gone.
+    pub fn output_failed(&mut self, id: ClientId, now: Instant) {
+        let Some(client) = self.client_mut(id) else {
+            return;
+        };
+        client.outgoing.clear();
+        client.outgoing.set_blocked(true);
+        client.output_ended = true;
+        client.stalled_since.get_or_insert(now);
+        self.arm(id, now);
+    }
+
+    /// The driver knows that a client has something to say, and will read it later: nobody is given
+    /// up for silence whose answer is there.
+    pub fn readable(&mut self, id: ClientId) {
+        if let Some(client) = self.client_mut(id) {
+            client.is_unread = true;
+        }
     }
 
     /// The transport takes bytes again. Harmless if it always did.
@@ -306,6 +323,17 @@ impl Hub {
                 Phase::Closing(_) | Phase::Lingering => {}
             }
         }
+    }
+
+    /// Where a client is connected from.
+    pub fn peer(&self, id: ClientId) -> Option<Peer> {
+        let client = self.clients.get(id.index())?;
+        (client.id == id).then_some(client.peer)
+    }
+
+    /// The name of the room that a client is in; empty for the room of the path itself.
+    pub fn room_name_of(&self, id: ClientId) -> Option<&str> {
+        self.room_of(id).and_then(|room| self.room_name(room))
     }
 
     /// Whether a client is open: its upgrade is done, and no Close has been said by either side.

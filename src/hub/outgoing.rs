@@ -11,6 +11,9 @@ pub(super) const PIECE_COST: usize = 64;
 /// few bytes that it owes could hold a whole batch of its own messages in memory.
 const MIN_SHARED_PART: usize = 4;
 
+/// A shorter part is copied as well: that costs less than another piece does.
+const MIN_SHARED_LEN: usize = 256;
+
 /// The client owes more than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Overflow;
@@ -25,11 +28,9 @@ pub struct Outgoing {
     first: Option<Piece>,
     rest: VecDeque<Piece>,
     /// What is said to this client alone while its room has a batch that is not sealed yet.
-    splices: Vec<Splice>,
+    splices: Option<Box<Splices>>,
     /// Bytes and piece costs of the queue.
     queued: usize,
-    /// Bytes in `splices`.
-    spliced: usize,
     /// The most that was ever owed at once.
     peak: usize,
     /// Whether bytes of `first` have been written, so that its start is inside a frame perhaps.
@@ -50,12 +51,21 @@ enum Piece {
     Own { bytes: Vec<u8>, start: usize },
 }
 
-/// How one client's share of a batch differs from the others': at `at` something is inserted,
-/// then `skip` bytes of the batch are left out.
-#[derive(Debug)]
+/// How one client's share of this turn's batch differs from the others'.
+#[derive(Debug, Default)]
+struct Splices {
+    list: Vec<Splice>,
+    /// What is inserted, one splice's behind the other's.
+    inserts: Vec<u8>,
+    /// Messages of the batch that are left out.
+    skipped_messages: u64,
+}
+
+/// At `at` something is inserted, then `skip` bytes of the batch are left out.
+#[derive(Clone, Copy, Debug)]
 struct Splice {
     at: usize,
-    insert: Vec<u8>,
+    insert: usize,
     skip: usize,
 }
 
@@ -69,7 +79,7 @@ impl Outgoing {
     ///
     /// [`HubConfig::max_client_buffer`]: super::HubConfig::max_client_buffer
     pub fn owed(&self) -> usize {
-        self.queued + self.spliced
+        self.queued + self.splices.as_ref().map_or(0, |splices| splices.cost())
     }
 
     /// The most that was ever owed.
@@ -120,74 +130,60 @@ impl Outgoing {
 
     /// Whether something was said that waits for the batch to be sealed.
     pub(super) fn has_splices(&self) -> bool {
-        !self.splices.is_empty()
+        self.splices.is_some()
+    }
+
+    /// Messages of this turn's batch that the client does not hear.
+    pub(super) fn skipped_messages(&self) -> u64 {
+        self.splices
+            .as_ref()
+            .map_or(0, |splices| splices.skipped_messages)
     }
 
     /// Queues bytes for this client alone, behind the first `at` bytes of its room's batch. They
     /// come in two parts, often a header and a payload, so that nobody has to join them first.
     pub(super) fn say(&mut self, parts: [&[u8]; 2], at: usize, max: usize) -> Result<(), Overflow> {
-        let len = parts[0].len() + parts[1].len();
-        self.admit(len + PIECE_COST, max)?;
-        if at == 0 && self.splices.is_empty() {
+        self.admit(parts[0].len() + parts[1].len() + PIECE_COST, max)?;
+        if at == 0 && self.splices.is_none() {
             self.push_own(parts);
-            return Ok(());
-        }
-        self.spliced += len;
-        match self.splices.last_mut() {
-            Some(last) if last.at == at && last.skip == 0 => {
-                last.insert.extend_from_slice(parts[0]);
-                last.insert.extend_from_slice(parts[1]);
-            }
-            _ => self.splices.push(Splice {
-                at,
-                insert: parts.concat(),
-                skip: 0,
-            }),
+        } else {
+            self.splices.get_or_insert_default().insert(at, parts);
         }
         Ok(())
     }
 
-    /// Leaves out what lies from `at` on in the room's batch, `len` bytes of it.
-    pub(super) fn skip(&mut self, at: usize, len: usize) {
-        match self.splices.last_mut() {
-            Some(last) if last.at.saturating_add(last.skip) == at => {
-                last.skip = last.skip.saturating_add(len);
-            }
-            _ => self.splices.push(Splice {
-                at,
-                insert: Vec::new(),
-                skip: len,
-            }),
-        }
+    /// Leaves out what lies from `at` on in the room's batch, `len` bytes of it: so many messages.
+    pub(super) fn skip(&mut self, at: usize, len: usize, messages: u64) {
+        self.splices.get_or_insert_default().skip(at, len, messages);
     }
 
     /// Queues a sealed batch, or this client's share of it.
     pub(super) fn append(&mut self, batch: &Rc<Vec<u8>>, max: usize) -> Result<(), Overflow> {
-        if self.splices.is_empty() {
+        let Some(splices) = self.splices.take() else {
             self.admit(batch.len() + PIECE_COST, max)?;
             self.push_shared(batch, 0, batch.len());
             return Ok(());
-        }
-        let splices = std::mem::take(&mut self.splices);
-        self.spliced = 0;
-        let left_out: usize = splices.iter().map(|s| s.skip.min(batch.len() - s.at)).sum();
-        let kept = batch.len() - left_out;
+        };
+        let kept = splices.kept(batch.len());
         let is_shared = kept >= batch.len() / MIN_SHARED_PART;
-        let mut position = 0;
         let end = Splice {
             at: batch.len(),
-            insert: Vec::new(),
+            insert: 0,
             skip: 0,
         };
-        for splice in splices.iter().chain([&end]) {
-            let len = splice.at.saturating_sub(position) + splice.insert.len();
-            self.admit(len + 2 * PIECE_COST, max)?;
-            if position < splice.at && is_shared {
+        let mut position = 0;
+        let mut inserts = splices.inserts.as_slice();
+        for splice in splices.list.iter().chain([&end]) {
+            let len = splice.at.saturating_sub(position);
+            let (insert, rest) = inserts.split_at(splice.insert);
+            self.admit(len + insert.len() + 2 * PIECE_COST, max)?;
+            if is_shared && len >= MIN_SHARED_LEN {
                 self.push_shared(batch, position, splice.at);
-            } else if position < splice.at {
+            } else if len > 0 {
                 self.push_own([&batch[position..splice.at], b""]);
             }
-            self.push_own([&splice.insert, b""]);
+            self.push_own([insert, b""]);
+            inserts = rest;
             position = splice.at.saturating_add(splice.skip);
         }
         Ok(())
@@ -257,6 +253,47 @@ impl Outgoing {
         } else {
             self.rest.push_back(piece);
         }
+    }
+}
+
+impl Splices {
+    fn insert(&mut self, at: usize, parts: [&[u8]; 2]) {
+        let insert = parts[0].len() + parts[1].len();
+        self.inserts.extend_from_slice(parts[0]);
+        self.inserts.extend_from_slice(parts[1]);
+        match self.list.last_mut() {
+            Some(last) if last.at == at && last.skip == 0 => last.insert += insert,
+            _ => self.list.push(Splice {
+                at,
+                insert,
+                skip: 0,
+            }),
+        }
+    }
+
+    fn skip(&mut self, at: usize, len: usize, messages: u64) {
+        self.skipped_messages += messages;
+        match self.list.last_mut() {
+            Some(last) if last.at.saturating_add(last.skip) == at => {
+                last.skip = last.skip.saturating_add(len);
+            }
+            _ => self.list.push(Splice {
+                at,
+                insert: 0,
+                skip: len,
+            }),
+        }
+    }
+
+    /// What the splices hold in memory, in bytes.
+    fn cost(&self) -> usize {
+        self.inserts.len() + self.list.len() * size_of::<Splice>()
+    }
+
+    /// How much of a batch of `len` bytes is not left out.
+    fn kept(&self, len: usize) -> usize {
+        let left_out = |splice: &Splice| splice.skip.min(len.saturating_sub(splice.at));
+        len.saturating_sub(self.list.iter().map(left_out).sum())
     }
 }
 
@@ -337,13 +374,13 @@ mod tests {
     #[test]
     fn a_sender_may_leave_itself_out_and_a_newcomer_what_came_before_it() {
         let mut sender = Outgoing::default();
-        sender.skip(2, 3);
-        sender.skip(5, 1);
+        sender.skip(2, 3, 1);
+        sender.skip(5, 1, 1);
         sender.say([b"-", b""], 8, MAX).unwrap();
         sender.append(&batch("abCCCDefgh"), MAX).unwrap();
         assert_eq!(owed(&sender), "abef-gh");
         let mut newcomer = Outgoing::default();
-        newcomer.skip(0, 4);
+        newcomer.skip(0, 4, 1);
         newcomer.say([b"101:", b""], 4, MAX).unwrap();
         newcomer.append(&batch("aaaabb"), MAX).unwrap();
         assert_eq!(owed(&newcomer), "101:bb");
@@ -353,22 +390,37 @@ mod tests {
     fn nothing_follows_a_last_word() {
         let mut outgoing = Outgoing::default();
         outgoing.say([b"(close)", b""], 3, MAX).unwrap();
-        outgoing.skip(3, usize::MAX);
+        outgoing.skip(3, usize::MAX, 1);
         outgoing.append(&batch("abcdef"), MAX).unwrap();
         assert_eq!(owed(&outgoing), "abc(close)");
     }
 
     #[test]
     fn who_keeps_little_of_a_batch_holds_a_copy_of_that() {
-        let batch = batch(&"x".repeat(100));
+        let batch = batch(&"x".repeat(2000));
         let mut outgoing = Outgoing::default();
-        outgoing.skip(10, 80);
+        outgoing.skip(10, 1980, 1);
         outgoing.append(&batch, MAX).unwrap();
         assert_eq!(owed(&outgoing).len(), 20);
         assert_eq!(Rc::strong_count(&batch), 1);
-        outgoing.skip(0, 70);
+        outgoing.skip(0, 1400, 1);
         outgoing.append(&batch, MAX).unwrap();
         assert_eq!(Rc::strong_count(&batch), 2);
+    }
+
+    #[test]
+    fn short_parts_between_answers_are_one_piece() {
+        let mut outgoing = Outgoing::default();
+        let batch = batch(&"ab".repeat(5000));
+        for i in 0..5000 {
+            outgoing.say([b"!", b""], 2 * (i + 1), usize::MAX).unwrap();
+        }
+        outgoing.append(&batch, usize::MAX).unwrap();
+        assert_eq!(owed(&outgoing), "ab!".repeat(5000));
+        assert_eq!(
+            (outgoing.pieces().count(), outgoing.owed()),
+            (1, 15_000 + PIECE_COST)
+        );
     }
 
     #[test]
@@ -389,8 +441,8 @@ mod tests {
         let mut outgoing = Outgoing::default();
         let max = 100 + PIECE_COST;
         outgoing.say([&[0; 60], b""], 7, max).unwrap();
-        assert_eq!(outgoing.say([&[0; 41], b""], 7, max), Err(Overflow));
-        outgoing.say([&[0; 40], b""], 7, max).unwrap();
+        assert_eq!(outgoing.say([&[0; 17], b""], 7, max), Err(Overflow));
+        outgoing.say([&[0; 16], b""], 7, max).unwrap();
         assert_eq!(outgoing.owed(), 100);
     }
 

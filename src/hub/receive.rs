@@ -6,7 +6,7 @@ use super::client::{ClientId, Phase};
 use super::disconnect::Disconnect;
 use super::handler::{Handler, Outbox};
 use super::{Hub, routes};
-use crate::protocol::http::Request;
+use crate::protocol::http::{Request, Response};
 use crate::protocol::{CloseCode, Connection, Event, HandshakeError, Input, Message, Upgrade};
 
 /// Pings, and Pongs, that one read may bring; more is a flood and is answered with Close 1008. A
@@ -43,6 +43,8 @@ impl Hub {
             return;
         };
         client.traffic.bytes_received += bytes.len() as u64;
+        client.is_unread = false;
+        let was_open = client.is_open();
         let frames = frames_received(&client.phase);
         self.metrics.bytes_received += bytes.len() as u64;
         let len = bytes.len();
@@ -66,7 +68,7 @@ impl Hub {
             }
         }
         let ping_interval = self.config.ping_interval;
-        if let Some(client) = self.client_mut(id) {
+        if let Some(client) = self.client_mut(id).filter(|_| was_open) {
             let completed = frames_received(&client.phase) != frames;
             client.note_input(len, completed, ping_interval, now);
         }
@@ -121,6 +123,7 @@ impl Hub {
         if client.outgoing.is_blocked() {
             client.pong = Some(pong.into());
         } else {
+            client.pong = None;
             self.say(id, [pong, b""], now);
         }
     }
@@ -146,17 +149,23 @@ impl Hub {
             Ok(request) => request,
             Err(error) => return self.refuse(id, error, now),
         };
-        if !self.config.handshake.owns(request.path()) {
-            return match routes::respond(&self.config, &request) {
-                Ok(response) => self.answer(id, &response, Disconnect::Answered, now),
-                Err(error) => self.refuse(id, error, now),
-            };
+        let refused = if self.config.handshake.owns(request.path()) {
+            let upgrade = self.config.handshake.accept(&request);
+            match upgrade.and_then(|upgrade| self.open(id, &upgrade, now)) {
+                Ok(()) => return handler.on_open(&mut Outbox::new(self, now), id, &request),
+                Err(error) => error,
+            }
+        } else {
+            match routes::respond(&self.config, &request) {
+                Ok(response) => return self.answer(id, &response, Disconnect::Answered, now),
+                Err(error) => error,
+            }
+        };
+        let mut response = Response::refusal(refused);
+        if request.method() == "HEAD" {
+            response = response.without_body();
         }
-        let upgrade = self.config.handshake.accept(&request);
-        match upgrade.and_then(|upgrade| self.open(id, &upgrade, now)) {
-            Ok(()) => handler.on_open(&mut Outbox::new(self, now), id, &request),
-            Err(error) => self.refuse(id, error, now),
-        }
+        self.answer(id, &response, Disconnect::Refused(refused), now);
     }
 
     /// Opens a connection: the client joins its room, and hears what is said there from now on.
@@ -184,15 +193,15 @@ impl Hub {
         };
         client.room = Some((room, self.rooms.join(room, id)));
         client.open(Connection::new(config.limits), config, now);
-        let at = self.batch_len(id);
+        let (at, messages) = self.batch(id);
         if at > 0 {
-            self.clients[id.index()].outgoing.skip(0, at);
+            self.clients[id.index()].outgoing.skip(0, at, messages);
         }
         let mut response = Vec::new();
         upgrade.response().encode(&mut response);
         self.say(id, [&response, b""], now);
         self.metrics.handshakes_completed += 1;
-        self.arm(id);
+        self.arm(id, now);
         Ok(())
     }
 }

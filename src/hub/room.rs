@@ -52,6 +52,11 @@ impl Room {
     pub(super) fn batch_len(&self) -> usize {
         self.batch.bytes.len()
     }
+
+    /// How many messages are in it.
+    pub(super) fn batch_messages(&self) -> u64 {
+        self.batch.messages
+    }
 }
 
 /// All rooms, by id and by name.

@@ -34,10 +34,13 @@ pub(super) fn respond(
         "/healthz" => |_| Response::text(200, "ok\n").field("Cache-Control", "no-store"),
         _ => return Err(HandshakeError::NotFound),
     };
-    if request.method() != "GET" {
-        return Err(HandshakeError::MethodNotAllowed);
+    let page = page(config).field("Connection", "close");
+    match request.method() {
+        "GET" => Ok(page),
+        // RFC 9110, section 9.3.2: the same without the body. Load balancers ask like that.
+        "HEAD" => Ok(page.without_body()),
+        _ => Err(HandshakeError::MethodNotAllowed),
     }
-    Ok(page(config).field("Connection", "close"))
 }
 
 fn demo_page(path: &str) -> Response {
@@ -115,6 +118,10 @@ mod tests {
         assert_eq!(get(&config, "GET /nothing").0, 404);
         assert_eq!(get(&config, "POST /nothing").0, 404);
         assert_eq!(get(&config, "POST /healthz").0, 405);
+        let (status, head) = get(&config, "HEAD /healthz");
+        assert!(
+            status == 200 && head.contains("Content-Length: 3\r\n") && head.ends_with("\r\n\r\n")
+        );
     }
 
     #[test]

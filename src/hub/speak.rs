@@ -62,7 +62,7 @@ impl Hub {
             return Some(members);
         };
         if client.is_open() && client.room.is_some_and(|(own, _)| own == room) {
-            client.outgoing.skip(start, end - start);
+            client.outgoing.skip(start, end - start, 1);
             return Some(members - 1);
         }
         Some(members)
@@ -83,8 +83,8 @@ impl Hub {
         FrameHeader::unmasked(kind.opcode(), payload.len()).encode(&mut header);
         let is_said = self.say(id, [&header, payload], now);
         self.put_reply(header);
-        if let Some(client) = self.client_mut(id) {
-            client.traffic.messages_sent += 1;
+        if is_said {
+            self.clients[id.index()].traffic.messages_sent += 1;
             self.metrics.messages_sent += 1;
         }
         is_said
@@ -138,7 +138,7 @@ impl Hub {
     /// Queues what is said to one client alone, behind what its room has heard by now; whether it
     /// could take it.
     pub(super) fn say(&mut self, id: ClientId, parts: [&[u8]; 2], now: Instant) -> bool {
-        let at = self.batch_len(id);
+        let (at, _) = self.batch(id);
         let max = self.config.max_client_buffer;
         let Some(client) = self.client_mut(id) else {
             return false;
@@ -165,36 +165,42 @@ impl Hub {
         if !bytes.is_empty() && !self.say(id, [bytes, b""], now) {
             return;
         }
-        let at = self.batch_len(id);
+        let (at, messages) = self.batch(id);
         let Some(client) = self.client_mut(id) else {
             return;
         };
         // In `Closing` the last word has been said already, and nothing may follow it.
         if at > 0 && !matches!(client.phase, Phase::Closing(_)) {
-            client.outgoing.skip(at, usize::MAX);
+            let heard = messages - client.outgoing.skipped_messages();
+            client.traffic.messages_sent += heard;
+            client.outgoing.skip(at, usize::MAX, 0);
+            self.metrics.messages_sent += heard;
         }
+        let client = &mut self.clients[id.index()];
         client.leave(next, cause, now);
         // Flushed even if nothing is owed: the driver must learn that it may end the sending side.
         self.touch(id);
-        self.arm(id);
+        self.arm(id, now);
     }
 
     /// Gives up a client that owes too much or takes nothing. It is told if what it has got so far
     /// ends with a frame; otherwise nothing can be said to it any more.
     pub(super) fn drop_slow(&mut self, id: ClientId, now: Instant) {
-        let at = self.batch_len(id);
+        let (at, messages) = self.batch(id);
         let max = self.config.max_client_buffer;
         let Some(client) = self.client_mut(id) else {
             return;
         };
         client.cause.get_or_insert(Disconnect::TooSlow);
-        if !client.outgoing.clear() || !client.is_open() {
+        client.stalled_since = None;
+        let is_between_frames = client.outgoing.clear() && client.traffic.bytes_sent > 0;
+        if !is_between_frames || !client.is_open() {
             return self.doom(id, Disconnect::TooSlow);
         }
         let mut close = Vec::new();
         CloseFrame::encode(Some(CloseCode::TRY_AGAIN_LATER), "too slow", &mut close);
         if at > 0 {
-            client.outgoing.skip(0, at);
+            client.outgoing.skip(0, at, messages);
         }
         if client.outgoing.say([&close, b""], at, max).is_ok() {
             self.last_word(id, b"", Phase::Lingering, Disconnect::TooSlow, now);
@@ -233,13 +239,14 @@ impl Hub {
                 if client.doomed || !(is_open || client.outgoing.has_splices()) {
                     continue;
                 }
+                let heard = messages - client.outgoing.skipped_messages();
                 if client.outgoing.append(&batch, max) == Err(Overflow) {
                     overflowed.push(*member);
                     continue;
                 }
                 if is_open {
-                    client.traffic.messages_sent += messages;
-                    self.metrics.messages_sent += messages;
+                    client.traffic.messages_sent += heard;
+                    self.metrics.messages_sent += heard;
                 }
                 Self::touch_client(client, &mut self.dirty);
             }
@@ -251,11 +258,10 @@ impl Hub {
         }
     }
 
-    /// How much a client's room has been told in this turn, in bytes.
-    pub(super) fn batch_len(&self, id: ClientId) -> usize {
-        self.room_of(id)
-            .and_then(|room| self.rooms.get(room))
-            .map_or(0, Room::batch_len)
+    /// What a client's room has been told in this turn: bytes, and messages.
+    pub(super) fn batch(&self, id: ClientId) -> (usize, u64) {
+        let room = self.room_of(id).and_then(|room| self.rooms.get(room));
+        room.map_or((0, 0), |room| (room.batch_len(), room.batch_messages()))
     }
 
     /// The scratch buffer, empty.

@@ -21,6 +21,8 @@ struct Recorder {
     no_echo: bool,
     /// Said by the server to each newcomer.
     greeting: Option<&'static str>,
+    /// Bytes said by the server to each newcomer.
+    history: usize,
     /// Said to the room when somebody leaves.
     farewell: Option<&'static str>,
     gone: Vec<(ClientId, Disconnect)>,
@@ -28,6 +30,10 @@ struct Recorder {
 
 impl Handler for Recorder {
     fn on_open(&mut self, outbox: &mut Outbox<'_>, id: ClientId, _: &Request<'_>) {
+        if self.history > 0 {
+            let history = vec![b'x'; self.history];
+            assert!(!outbox.send(id, MessageKind::Text, &history), "too long");
+        }
         if let Some(greeting) = self.greeting {
             assert!(outbox.send(id, MessageKind::Text, greeting.as_bytes()));
         }
@@ -771,4 +777,182 @@ fn others_may_publish() {
     assert_eq!(world.hub.publish("news", MessageKind::Text, b"flash"), 1);
     assert_eq!(world.hub.publish("nobody", MessageKind::Text, b"flash"), 0);
     assert_eq!(world.heard(id), "[81:flash]");
+}
+
+#[test]
+fn a_history_that_is_too_long_is_no_answer_to_a_handshake() {
+    let mut world = World::new(|_| {});
+    world.handler.history = 2_000_000;
+    let id = world.accept();
+    world.request(id, "/ws");
+    // The 101 was dropped with what followed it; a Close in its place would be nonsense.
+    assert_eq!(world.flush(&[]), []);
+    assert_eq!(world.reap(), [(id, Disconnect::TooSlow)]);
+}
+
+#[test]
+fn many_short_answers_make_nobody_slow() {
+    let mut world = World::new(|_| {});
+    let [a, b] = [world.connect("/ws"), world.connect("/ws")];
+    let messages = [text("x"), text("whisper")].concat().repeat(3000);
+    for id in [a, b] {
+        world.receive(id, &messages[..messages.len().min(MAX_RECEIVE)]);
+    }
+    assert_eq!(world.flush(&[]).len(), 2);
+    assert_eq!(world.reap(), []);
+}
+
+#[test]
+fn a_ping_in_the_queue_can_be_answered_when_it_has_got_there() {
+    let mut world = World::new(|_| {});
+    let [sender, steady] = [world.connect("/ws"), world.connect("/ws")];
+    world.receive(sender, &text(&"x".repeat(60_000)));
+    let mut ids = Vec::new();
+    world.hub.take_dirty(&mut ids, world.now);
+    for second in 0..55 {
+        world.receive(sender, &frame(0x8A, b""));
+        let outgoing = world.hub.outgoing(steady).unwrap();
+        if second < 50 {
+            outgoing.advance(1000);
+            assert!(!world.hub.flushed(steady, 1000, true, world.now));
+        }
+        world.hub.writable(steady);
+        world.pass(seconds(1));
+    }
+    assert_eq!(world.reap(), [], "it takes a kilobyte a second");
+    world.pass(seconds(15));
+    assert_eq!(
+        world.reap(),
+        [(steady, Disconnect::TooSlow)],
+        "and then nothing"
+    );
+}
+
+#[test]
+fn nobody_is_given_up_whose_answer_has_not_been_read_yet() {
+    let mut world = World::new(|_| {});
+    let [unread, half] = [world.connect("/ws"), world.accept()];
+    world.hub.readable(half);
+    world.pass(seconds(20));
+    world.hub.readable(unread);
+    world.pass(seconds(40));
+    assert_eq!(world.reap(), []);
+    world.receive(unread, &text("here I am"));
+    world.receive(half, b"GET");
+    world.flush(&[]);
+    world.pass(seconds(1));
+    assert_eq!(world.status(half), "HTTP/1.1 408 Request Timeout");
+    assert!(world.hub.is_open(unread));
+}
+
+#[test]
+fn a_client_that_stalls_between_frames_is_told_and_has_time_to_hear_it() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    world.receive(id, &text("stuck"));
+    world.flush(&[id]);
+    world.pass(seconds(11));
+    assert_eq!(world.reap(), []);
+    world.hub.writable(id);
+    assert_eq!(world.heard(id), "[88:1013]");
+    world.hub.hang_up(id, Disconnect::Gone);
+    assert_eq!(world.reap(), [(id, Disconnect::TooSlow)]);
+}
+
+#[test]
+fn an_older_pong_does_not_follow_a_newer_one() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    world.receive(id, &text("stuck"));
+    world.flush(&[id]);
+    world.receive(id, &frame(0x89, b"1"));
+    world.hub.writable(id);
+    world.receive(id, &frame(0x89, b"2"));
+    assert_eq!(world.heard(id), "[81:stuck][8a:2]");
+    assert_eq!(world.heard(id), "");
+}
+
+#[test]
+fn only_what_is_heard_is_counted() {
+    let mut world = World::new(|_| {});
+    world.handler.no_echo = true;
+    let [a, b] = [world.connect("/ws"), world.connect("/ws")];
+    world.receive(a, &text("for b"));
+    world.receive(b, &[text("for a"), frame(0x88, b"")].concat());
+    world.receive(a, &text("for nobody"));
+    let newcomer = world.accept();
+    world.request(newcomer, "/ws");
+    world.receive(a, &text("for the newcomer"));
+    world.flush(&[]);
+    for id in [a, b, newcomer] {
+        world.hub.hang_up(id, Disconnect::Gone);
+    }
+    let (hub, handler, now) = (&mut world.hub, &mut world.handler, world.now);
+    let sent: Vec<u64> = std::iter::from_fn(|| hub.reap(handler, now))
+        .map(|departure| departure.traffic.messages_sent)
+        .collect();
+    assert_eq!(
+        (sent, world.hub.metrics().messages_sent),
+        (vec![1, 1, 1], 3)
+    );
+}
+
+#[test]
+fn a_long_request_head_does_not_undo_the_spread_of_pings() {
+    let mut world = World::new(|_| {});
+    let ids: Vec<ClientId> = (0..8).map(|_| world.accept()).collect();
+    for id in ids {
+        let head = format!(
+            "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Cookie: {}\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            "x".repeat(4000)
+        );
+        world.receive(id, head.as_bytes());
+    }
+    world.flush(&[]);
+    world.pass(seconds(24));
+    assert!(world.flush(&[]).len() > 4);
+}
+
+#[test]
+fn a_failed_write_does_not_lose_what_was_said() {
+    let mut world = World::new(|_| {});
+    let [leaving, other] = [world.connect("/ws"), world.connect("/ws")];
+    world.receive(leaving, &text("one"));
+    world.flush(&[leaving]);
+    world.hub.output_failed(leaving, world.now);
+    world.receive(leaving, &[text("two"), frame(0x88, b"")].concat());
+    world.hub.hang_up(leaving, Disconnect::Gone);
+    assert_eq!(world.heard(other), "[81:two]");
+    assert_eq!(world.reap(), [(leaving, Disconnect::Closed(None))]);
+}
+
+#[test]
+fn the_first_client_after_a_long_night_turns_no_wheel() {
+    let mut world = World::new(|_| {});
+    world.now += seconds(10 * 60 * 60);
+    let id = world.accept();
+    assert_eq!(world.hub.next_deadline(), Some(world.now + seconds(5)));
+    world.hub.hang_up(id, Disconnect::Gone);
+}
+
+#[test]
+fn an_answer_to_head_has_no_body() {
+    let mut world = World::new(|_| {});
+    for (path, status) in [("/healthz", "200"), ("/ws", "405"), ("/nothing", "404")] {
+        let id = world.accept();
+        let request = format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        world.receive(id, request.as_bytes());
+        let got = world.flush(&[]);
+        let answer = String::from_utf8(got[0].1.clone()).unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert!(
+            answer.ends_with("\r\n\r\n") && answer.contains("Content-Length: "),
+            "{answer}"
+        );
+    }
 }

@@ -8,8 +8,8 @@ use super::client::ClientId;
 /// clients wakes at most 20 times a second.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How far the wheel reaches: 51.2 s. What is due later is put in the last slot, fires early there
-/// and is put in again.
+/// The wheel reaches a tick less than 51.2 s ahead. What is due later is put in the last slot,
+/// fires early there and is put in again.
 const SLOTS: usize = 1024;
 
 /// The ticks at which clients want to be looked at.
@@ -32,6 +32,12 @@ pub(super) struct TimerWheel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tick(u64);
 
+impl Tick {
+    pub(super) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 impl TimerWheel {
     const WORD: usize = u64::BITS as usize;
 
@@ -51,7 +57,20 @@ impl TimerWheel {
             .as_nanos()
             .div_ceil(TICK.as_nanos());
         let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
-        Tick(ticks.clamp(self.drained + 1, self.drained + SLOTS as u64))
+        Tick(ticks.clamp(self.drained + 1, self.drained + SLOTS as u64 - 1))
+    }
+
+    /// Moves an empty wheel to the present, so that it need not be turned there tick by tick.
+    pub(super) fn catch_up(&mut self, now: Instant) {
+        if self.next_tick().is_none() {
+            self.drained = self.drained.max(self.reached(now));
+        }
+    }
+
+    /// The last tick that has come.
+    fn reached(&self, now: Instant) -> u64 {
+        let ticks = now.saturating_duration_since(self.start).as_nanos() / TICK.as_nanos();
+        u64::try_from(ticks).unwrap_or(u64::MAX)
     }
 
     /// Enters a hint at a tick that [`tick`](Self::tick) has just given.
@@ -63,8 +82,7 @@ impl TimerWheel {
 
     /// Takes out one hint whose tick has come.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(ClientId, Tick)> {
-        let ticks = now.saturating_duration_since(self.start).as_nanos() / TICK.as_nanos();
-        let reached = u64::try_from(ticks).unwrap_or(u64::MAX);
+        let reached = self.reached(now);
         let Some(next) = self.next_tick().filter(|next| *next <= reached) else {
             self.drained = self.drained.max(reached);
             return None;
@@ -174,7 +192,7 @@ mod tests {
         for offset in 0..3 * SLOTS as u64 {
             let now = start + TICK * u32::try_from(offset * 7).unwrap();
             assert_eq!(drain(&mut wheel, now), []);
-            for ahead in [1, 63, 64, 65, 1023, 1024] {
+            for ahead in [1, 63, 64, 65, 1022, 1023] {
                 let at = now + TICK * ahead;
                 insert(&mut wheel, ahead, at);
                 assert_eq!(wheel.next_deadline(), Some(at));

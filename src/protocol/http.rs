@@ -261,6 +261,7 @@ pub struct Response {
     status: u16,
     fields: Vec<(&'static str, Cow<'static, str>)>,
     body: Cow<'static, [u8]>,
+    body_is_sent: bool,
 }
 
 impl Response {
@@ -270,6 +271,7 @@ impl Response {
             status,
             fields: Vec::new(),
             body: Cow::Borrowed(b""),
+            body_is_sent: true,
         }
     }
 
@@ -319,6 +321,13 @@ impl Response {
             .field("X-Content-Type-Options", "nosniff")
     }
 
+    /// The same for a HEAD request: the body is announced, and not sent.
+    #[must_use]
+    pub fn without_body(mut self) -> Self {
+        self.body_is_sent = false;
+        self
+    }
+
     /// The status code.
     pub fn status(&self) -> u16 {
         self.status
@@ -346,7 +355,9 @@ impl Response {
             line(&["Content-Length: ", &self.body.len().to_string()]);
         }
         line(&[]);
-        output.extend_from_slice(&self.body);
+        if self.body_is_sent {
+            output.extend_from_slice(&self.body);
+        }
     }
 }
 

@@ -39,6 +39,9 @@ impl ServerConfig {
         if self.shutdown_timeout.is_zero() {
             return Err(HubConfigError::Zero("shutdown timeout"));
         }
+        if self.shutdown_timeout > HubConfig::MAX_DURATION {
+            return Err(HubConfigError::TooLong("shutdown timeout"));
+        }
         self.hub.check()
     }
 }

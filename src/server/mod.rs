@@ -62,6 +62,8 @@ pub struct Server {
     poll: Poll,
     events: Events,
     listeners: Vec<Listener>,
+    /// Where the search for one with connections waiting begins.
+    first_listener: usize,
     /// At the clients' indices.
     sockets: Vec<Option<Socket>>,
     hub: Hub,
@@ -116,6 +118,7 @@ impl Server {
             poll,
             events: Events::with_capacity(MAX_EVENTS),
             listeners,
+            first_listener: 0,
             sockets: Vec::new(),
             hub: Hub::new(config.hub, now),
             ready: VecDeque::new(),
@@ -154,7 +157,8 @@ impl Server {
     }
 
     /// From now on SIGTERM and SIGINT drain this server instead of ending the process; a second
-    /// one ends [`run`](Self::run) at once.
+    /// one ends [`run`](Self::run) at once. They are caught for good: once the server is gone they
+    /// do nothing.
     pub fn stop_on_signals(&mut self) -> io::Result<()> {
         self.signals = Some(Signals::new(self.poll.registry(), SIGNALS)?);
         Ok(())
@@ -218,7 +222,9 @@ impl Server {
         }
     }
 
-    fn outcome(&mut self) -> Option<Outcome> {
+    /// How the server ended; `None` while it runs, or drains. For those who call
+    /// [`turn`](Self::turn) themselves: there is nothing left to turn then.
+    pub fn outcome(&mut self) -> Option<Outcome> {
         let deadline = self.shutdown_deadline?;
         if self.hub.is_empty() {
             Some(Outcome::Drained)

@@ -47,8 +47,10 @@ pub(super) fn stopped(hub: &Hub, outcome: Outcome) {
     );
 }
 
-pub(super) fn opened(id: ClientId) {
-    debug!("open id={id}");
+pub(super) fn opened(hub: &Hub, id: ClientId) {
+    if let (Some(peer), Some(room)) = (hub.peer(id), hub.room_name_of(id)) {
+        debug!("open id={id} peer={peer} room={room:?}");
+    }
 }
 
 impl Report {
@@ -63,7 +65,7 @@ impl Report {
 
     pub(super) fn cannot_accept(&mut self, error: &io::Error, now: Instant) {
         if let Some(suppressed) = self.accept.admit(now) {
-            warn!("cannot accept, raise the limit of open files: {error} suppressed={suppressed}");
+            warn!("cannot accept, resting for 100ms: {error} suppressed={suppressed}");
         }
     }
 
@@ -77,10 +79,14 @@ impl Report {
             peak_backlog,
             ..
         } = departure;
+        // Whoever was refused had none.
+        let room = departure
+            .room
+            .as_ref()
+            .map_or(String::new(), |room| format!(" room={room:?}"));
         debug!(
-            "gone id={id} peer={peer} room={:?} cause={} age={:.3}s messages_in={} bytes_in={} \
+            "gone id={id} peer={peer}{room} cause={} age={:.3}s messages_in={} bytes_in={} \
              messages_out={} bytes_out={} peak_backlog={peak_backlog} ({why})",
-            departure.room.as_deref().unwrap_or_default(),
             why.label(),
             age.as_secs_f64(),
             traffic.messages_received,

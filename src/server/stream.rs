@@ -84,16 +84,20 @@ pub(super) fn flush(stream: &mut impl Write, outgoing: &mut Outgoing) -> io::Res
 }
 
 fn write(stream: &mut impl Write, outgoing: &Outgoing) -> io::Result<usize> {
+    let mut pieces = outgoing.pieces();
+    let first = pieces.next().unwrap_or_default();
+    let Some(second) = pieces.next() else {
+        return stream.write(first);
+    };
     let mut slices = [IoSlice::new(b""); MAX_SLICES];
-    let mut count = 0;
-    for (slice, piece) in slices.iter_mut().zip(outgoing.pieces()) {
+    slices[0] = IoSlice::new(first);
+    slices[1] = IoSlice::new(second);
+    let mut count = 2;
+    for (slice, piece) in slices[2..].iter_mut().zip(pieces) {
         *slice = IoSlice::new(piece);
         count += 1;
     }
-    match &slices[..count] {
-        [one] => stream.write(one),
-        many => stream.write_vectored(many),
-    }
+    stream.write_vectored(&slices[..count])
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
+use super::listener::Listener;
 use super::signals::Signals;
 use super::socket::{Socket, Stream};
 use super::stream::{self, Filled};
@@ -52,6 +53,7 @@ impl Server {
                     if (event.is_readable() || socket.read_closed) && !socket.is_ready {
                         socket.is_ready = true;
                         self.ready.push_back(socket.id);
+                        self.hub.readable(socket.id);
                     }
                     if event.is_writable() {
                         self.hub.writable(socket.id);
@@ -100,8 +102,7 @@ impl Server {
         }
         self.accept_again = None;
         for _ in 0..MAX_ACCEPTS_PER_TURN {
-            let Some(listener) = self.listeners.iter_mut().find(|listener| listener.is_ready)
-            else {
+            let Some(listener) = self.next_listener() else {
                 return;
             };
             match listener.accept() {
@@ -115,6 +116,9 @@ impl Server {
                     // The connection that we were about to get is gone; the next one is not.
                     ErrorKind::ConnectionAborted
                     | ErrorKind::ConnectionReset
+                    | ErrorKind::HostUnreachable
+                    | ErrorKind::NetworkDown
+                    | ErrorKind::NetworkUnreachable
                     | ErrorKind::Interrupted => {}
                     // EMFILE, ENFILE, ENOBUFS, ENOMEM. No event will say that there is room again,
                     // and to try again at once would be to spin.
@@ -126,6 +130,17 @@ impl Server {
                 },
             }
         }
+    }
+
+    /// A listener with connections waiting; each time the search begins behind the last one, so
+    /// that none starves another.
+    fn next_listener(&mut self) -> Option<&mut Listener> {
+        let count = self.listeners.len();
+        let position = (0..count)
+            .map(|i| (self.first_listener + i) % count)
+            .find(|position| self.listeners[*position].is_ready)?;
+        self.first_listener = position + 1;
+        Some(&mut self.listeners[position])
     }
 
     /// Gives a new client its socket.
@@ -169,7 +184,7 @@ impl Server {
                     self.hub
                         .receive(id, &mut self.buffer[..count], now, handler);
                     if !was_open && self.hub.is_open(id) {
-                        report::opened(id);
+                        report::opened(&self.hub, id);
                     }
                     // A short read has emptied a stream; only its end may be left to see.
                     count == self.buffer.len() || socket.read_closed
@@ -188,6 +203,7 @@ impl Server {
             if again {
                 socket.is_ready = true;
                 self.ready.push_back(id);
+                self.hub.readable(id);
             }
         }
     }
@@ -224,14 +240,17 @@ impl Server {
             let Some(socket) = socket_mut(&mut self.sockets, id) else {
                 continue;
             };
-            match stream::flush(&mut socket.stream, outgoing) {
-                Ok(flushed) => {
+            if let Ok(flushed) = stream::flush(&mut socket.stream, outgoing) {
+                if self.hub.flushed(id, flushed.written, flushed.blocked, now) {
                     // If the peer has gone meanwhile, the next read says so.
-                    if self.hub.flushed(id, flushed.written, flushed.blocked, now) {
-                        let _ = socket.stream.end_output();
-                    }
+                    let _ = socket.stream.end_output();
                 }
-                Err(_) => self.hub.hang_up(id, Disconnect::Reset),
+            } else {
+                self.hub.output_failed(id, now);
+                if !socket.is_ready {
+                    socket.is_ready = true;
+                    self.ready.push_back(id);
+                }
             }
         }
         self.dirty = dirty;
@@ -239,7 +258,11 @@ impl Server {
 
     /// Closes the sockets of those who are gone.
     pub(super) fn reap(&mut self, now: Instant, handler: &mut dyn Handler) {
-        while let Some(departure) = self.hub.reap(handler, now) {
+        // A handler may speak when somebody leaves, and many may leave at once.
+        while !self.hub.is_full() {
+            let Some(departure) = self.hub.reap(handler, now) else {
+                return;
+            };
             let socket = self.sockets[departure.id.index()].take();
             if let (Some(socket), Disconnect::TooSlow | Disconnect::TimedOut) =
                 (socket, departure.why)

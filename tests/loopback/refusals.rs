@@ -161,7 +161,7 @@ fn requests_that_rfc_6455_forbids_are_refused() {
 #[test]
 fn methods_paths_and_versions_are_refused() {
     let server = Running::start(|config| config.hub.demo = false);
-    for method in ["POST", "HEAD", "get", "OPTIONS"] {
+    for method in ["POST", "PUT", "get", "OPTIONS"] {
         for path in ["/ws", "/ws/room", "/healthz"] {
             let request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n\r\n");
             check_refused(&server, request, 405, "only GET is allowed");

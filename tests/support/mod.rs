@@ -172,7 +172,7 @@ impl Drop for Server {
         let _ = self.child.wait();
         // What was noted is the evidence if a test has failed.
         if let Some(trace) = self.trace.as_ref().filter(|_| std::thread::panicking()) {
-            eprintln!("see {}", trace.display());
+            eprintln!("see {}", trace.to_string_lossy());
         }
     }
 }
