@@ -1,7 +1,8 @@
 //! The smallest server: every client hears itself, and nobody else.
 //!
 //! `cargo run --release --example echo`, then open a WebSocket to `ws://127.0.0.1:8080/ws`.
-//! An address as the first argument is listened at instead.
+//! `echo ADDRESS MAX_MESSAGE_SIZE MAX_CLIENT_BUFFER`, each of them optional, the sizes in bytes,
+//! replaces the defaults.
 
 use fanfare::{ClientId, Handler, Message, Outbox, Server, ServerConfig};
 
@@ -15,8 +16,15 @@ impl Handler for Echo {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = ServerConfig::default();
-    if let Some(address) = std::env::args().nth(1) {
+    let mut arguments = std::env::args().skip(1);
+    if let Some(address) = arguments.next() {
         config.listen = vec![address.parse()?];
+    }
+    if let Some(size) = arguments.next() {
+        config.hub.limits.max_message_size = size.parse()?;
+    }
+    if let Some(size) = arguments.next() {
+        config.hub.max_client_buffer = size.parse()?;
     }
     let mut server = Server::bind(config)?;
     server.stop_on_signals()?;
