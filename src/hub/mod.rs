@@ -47,7 +47,7 @@ use wheel::TimerWheel;
 use crate::protocol::{CloseCode, HandshakeError, MessageKind};
 
 /// Clients beyond `max_connections` that are taken in to be told so with a 503.
-const MAX_SURPLUS: usize = 64;
+pub const MAX_SURPLUS: usize = 64;
 
 /// All clients, all rooms, and what is owed to whom.
 #[derive(Debug)]
@@ -252,11 +252,11 @@ impl Hub {
         self.arm(id, now);
     }
 
-    /// The driver knows that a client has something to say, and will read it later: nobody is given
-    /// up for silence whose answer is there.
-    pub fn readable(&mut self, id: ClientId) {
+    /// The driver knows that a client has something to say and will read it later, or has found
+    /// that there is nothing. Nobody is given up for silence whose answer is there.
+    pub fn readable(&mut self, id: ClientId, is_unread: bool) {
         if let Some(client) = self.client_mut(id) {
-            client.is_unread = true;
+            client.is_unread = is_unread;
         }
     }
 

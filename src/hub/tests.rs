@@ -832,9 +832,9 @@ fn a_ping_in_the_queue_can_be_answered_when_it_has_got_there() {
 fn nobody_is_given_up_whose_answer_has_not_been_read_yet() {
     let mut world = World::new(|_| {});
     let [unread, half] = [world.connect("/ws"), world.accept()];
-    world.hub.readable(half);
+    world.hub.readable(half, true);
     world.pass(seconds(20));
-    world.hub.readable(unread);
+    world.hub.readable(unread, true);
     world.pass(seconds(40));
     assert_eq!(world.reap(), []);
     world.receive(unread, &text("here I am"));
@@ -843,6 +843,14 @@ fn nobody_is_given_up_whose_answer_has_not_been_read_yet() {
     world.pass(seconds(1));
     assert_eq!(world.status(half), "HTTP/1.1 408 Request Timeout");
     assert!(world.hub.is_open(unread));
+
+    // Readiness may turn out to be nothing, and then silence is silence.
+    world.hub.readable(unread, true);
+    world.hub.readable(unread, false);
+    world.pass(seconds(26));
+    world.flush(&[]);
+    world.pass(seconds(11));
+    assert!(world.reap().contains(&(unread, Disconnect::TimedOut)));
 }
 
 #[test]

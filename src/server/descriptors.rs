@@ -2,12 +2,11 @@
 
 use std::io;
 
+use crate::hub::MAX_SURPLUS;
+
 /// Descriptors that are not clients: standard streams, listeners, epoll, the waker, signals, and
 /// what a handler may open.
 const RESERVED: u64 = 32;
-
-/// Connections beyond the limit that are taken in to be refused in words.
-const SURPLUS: u64 = 64;
 
 /// Raises the process's limit of file descriptors to its hard value, and returns the limit that is
 /// in force then. Meant to be called once, at the start of a program.
@@ -17,7 +16,9 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
 
 /// How many connections fit under a limit of file descriptors.
 pub fn max_connections_for(descriptor_limit: u64) -> usize {
-    let connections = descriptor_limit.saturating_sub(RESERVED + SURPLUS).max(1);
+    let connections = descriptor_limit
+        .saturating_sub(RESERVED + MAX_SURPLUS as u64)
+        .max(1);
     usize::try_from(connections)
         .unwrap_or(usize::MAX)
         .min(u32::MAX as usize)

@@ -53,7 +53,7 @@ impl Server {
                     if (event.is_readable() || socket.read_closed) && !socket.is_ready {
                         socket.is_ready = true;
                         self.ready.push_back(socket.id);
-                        self.hub.readable(socket.id);
+                        self.hub.readable(socket.id, true);
                     }
                     if event.is_writable() {
                         self.hub.writable(socket.id);
@@ -190,7 +190,10 @@ impl Server {
                     count == self.buffer.len() || socket.read_closed
                 }
                 Ok(Filled::Interrupted) => true,
-                Ok(Filled::Blocked) => false,
+                Ok(Filled::Blocked) => {
+                    self.hub.readable(id, false);
+                    false
+                }
                 Ok(Filled::End) => {
                     self.hub.hang_up(id, Disconnect::Gone);
                     false
@@ -203,7 +206,7 @@ impl Server {
             if again {
                 socket.is_ready = true;
                 self.ready.push_back(id);
-                self.hub.readable(id);
+                self.hub.readable(id, true);
             }
         }
     }

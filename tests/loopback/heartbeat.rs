@@ -104,3 +104,19 @@ fn without_an_interval_nobody_is_asked() {
     peer.set_patience(DEADLINE);
     peer.check_echo();
 }
+
+/// Reads that fill the whole buffer leave the server in doubt whether more is there; when there is
+/// not, silence must count again.
+#[test]
+fn silence_after_full_reads_is_silence() {
+    let server = Running::start(fast);
+    let mut silent = server.open("/ws");
+    // A frame of exactly what one read takes: two bytes of header, two of length, four of key.
+    let bytes = frame(BINARY, &vec![0; LONG - 8]);
+    assert_eq!(bytes.len(), LONG);
+    for _ in 0..4 {
+        std::io::Write::write_all(&mut silent.stream, &bytes).expect("it is taken");
+        silent.expect_frame(BINARY, &vec![0; LONG - 8]);
+    }
+    assert_eq!(server.left(), (Disconnect::TimedOut, 0));
+}
