@@ -294,7 +294,8 @@ impl Connection {
         self.frames_received += 1;
         match opcode {
             Opcode::Ping => {
-                // RFC 6455, section 5.5.1: nothing is sent after a Close, a Pong neither.
+                // Our Close is the last thing that we say: who has sent a Ping before it saw that
+                // Close does not wait for a Pong.
                 if self.state == State::Open {
                     FrameHeader::unmasked(Opcode::Pong, payload.len()).encode(output);
                     output.extend_from_slice(payload);

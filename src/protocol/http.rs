@@ -130,7 +130,8 @@ impl<'h> Request<'h> {
         };
         let mut request = Self {
             method,
-            path,
+            // RFC 9110, section 4.2.1: of an absolute target it may be left out.
+            path: if path.is_empty() { "/" } else { path },
             query,
             host: "",
             fields,
@@ -202,14 +203,8 @@ impl<'h> Request<'h> {
         let host = self.value("host", HandshakeError::InvalidHost)?;
         let host = host.and_then(|host| std::str::from_utf8(host).ok());
         let host = host.ok_or(HandshakeError::InvalidHost)?;
-        let is_valid = |host: &str| {
-            !host.is_empty()
-                && host.bytes().all(|byte| {
-                    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte)
-                })
-        };
         let meant = authority.unwrap_or(host);
-        if is_valid(host) && is_valid(meant) {
+        if is_host(host) && is_host(meant) {
             Ok(meant)
         } else {
             Err(HandshakeError::InvalidHost)
@@ -227,6 +222,23 @@ impl<'h> Request<'h> {
         }
         Ok(())
     }
+}
+
+/// Whether a text is a host and perhaps a port (RFC 9112, section 3.2; RFC 3986, section 3.2.2).
+fn is_host(text: &str) -> bool {
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(bracketed) = text.strip_prefix('[') {
+        let Some((address, port)) = bracketed.split_once(']') else {
+            return false;
+        };
+        let port = port.strip_prefix(':').or(port.is_empty().then_some(""));
+        return address.parse::<std::net::Ipv6Addr>().is_ok() && port.is_some_and(is_port);
+    }
+    let (name, port) = text.split_once(':').unwrap_or((text, ""));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
+    let is_escape = |text: &str| text.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    let is_name = name.bytes().all(is_plain) && name.split('%').skip(1).all(is_escape);
+    !name.is_empty() && is_name && is_port(port)
 }
 
 /// The authority, if the target is absolute, and the path with its query (RFC 9112, section 3.2).
@@ -250,8 +262,7 @@ fn split_target(target: &str) -> Result<(Option<&str>, &str), HandshakeError> {
         .ok_or(HandshakeError::InvalidTarget)?;
     match rest.find(['/', '?']) {
         None => Ok((Some(rest), "/")),
-        Some(end) if rest[end..].starts_with('/') => Ok((Some(&rest[..end]), &rest[end..])),
-        Some(_) => Err(HandshakeError::InvalidTarget),
+        Some(end) => Ok((Some(&rest[..end]), &rest[end..])),
     }
 }
 
@@ -629,7 +640,6 @@ mod tests {
             "/w\u{e9}",
             "ftp://example.com/ws",
             "http:/ws",
-            "http://example.com?q",
             "http://example.com#top",
             "ws//example.com",
         ];

@@ -116,7 +116,7 @@ fn silence_after_full_reads_is_silence() {
     assert_eq!(bytes.len(), LONG);
     for _ in 0..4 {
         std::io::Write::write_all(&mut silent.stream, &bytes).expect("it is taken");
-        silent.expect_frame(BINARY, &vec![0; LONG - 8]);
+        silent.expect_frame(BINARY, vec![0; LONG - 8]);
     }
     assert_eq!(server.left(), (Disconnect::TimedOut, 0));
 }
