@@ -461,3 +461,125 @@ mod tests {
         assert_eq!(outgoing.peak(), 2 * (3 + PIECE_COST));
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// Everybody in the room hears this.
+        Room(Vec<u8>),
+        /// Everybody but this client does.
+        Others(Vec<u8>),
+        /// This client alone does.
+        Client(Vec<u8>),
+        /// The turn ends.
+        Seal,
+        /// The transport takes this share of what is owed, in hundredths.
+        Write(usize),
+    }
+
+    /// Mostly short, and sometimes long enough to be shared.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![4 => vec(any::<u8>(), 1..40), 1 => vec(any::<u8>(), 200..600)]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            bytes().prop_map(Step::Room),
+            bytes().prop_map(Step::Others),
+            bytes().prop_map(Step::Client),
+            Just(Step::Seal),
+            (0..=100_usize).prop_map(Step::Write),
+        ]
+    }
+
+    /// A client's queue as it is, and as plain bytes.
+    #[derive(Default)]
+    struct Both {
+        outgoing: Outgoing,
+        /// What the room has heard in this turn, and what the client has.
+        batch: Vec<u8>,
+        heard: Vec<u8>,
+        /// What is owed.
+        queue: Vec<u8>,
+    }
+
+    impl Both {
+        fn take(&mut self, step: Step, max: usize) -> Result<(), Overflow> {
+            match step {
+                Step::Room(bytes) => {
+                    self.batch.extend_from_slice(&bytes);
+                    self.heard.extend(bytes);
+                }
+                Step::Others(bytes) => {
+                    self.outgoing.skip(self.batch.len(), bytes.len(), 1);
+                    self.batch.extend(bytes);
+                }
+                Step::Client(bytes) => {
+                    let (first, second) = bytes.split_at(bytes.len() / 3);
+                    self.outgoing.say([first, second], self.batch.len(), max)?;
+                    self.heard.extend(bytes);
+                }
+                Step::Seal if self.batch.is_empty() => {}
+                Step::Seal => {
+                    let batch = Rc::new(std::mem::take(&mut self.batch));
+                    self.outgoing.append(&batch, max)?;
+                }
+                Step::Write(share) => {
+                    let written = self.queue.len() * share / 100;
+                    self.outgoing.advance(written);
+                    self.queue.drain(..written);
+                }
+            }
+            if self.batch.is_empty() {
+                self.queue.append(&mut self.heard);
+            }
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn a_queue_of_pieces_is_a_queue_of_bytes(steps in vec(step(), 1..60)) {
+            let mut both = Both::default();
+            for step in steps {
+                both.take(step, usize::MAX).expect("nothing is too much");
+                let outgoing = &both.outgoing;
+                let owed: Vec<u8> = outgoing.pieces().flatten().copied().collect();
+                prop_assert_eq!(&owed, &both.queue);
+                prop_assert_eq!(outgoing.is_empty(), owed.is_empty());
+                if !outgoing.has_splices() {
+                    let pieces = outgoing.pieces().count();
+                    prop_assert_eq!(outgoing.owed(), owed.len() + pieces * PIECE_COST);
+                }
+            }
+        }
+
+        #[test]
+        fn no_more_than_the_limit_is_owed(steps in vec(step(), 1..60), max in 0..3_000_usize) {
+            let mut both = Both::default();
+            for step in steps {
+                let had = both.outgoing.owed();
+                let is_said_alone = matches!(step, Step::Client(_));
+                if both.take(step, max) == Err(Overflow) {
+                    // Such a client is dropped; a word to it alone is refused as a whole.
+                    if is_said_alone {
+                        prop_assert_eq!(both.outgoing.owed(), had);
+                    }
+                    both = Both::default();
+                }
+                // What the client does not hear costs a little, and asks nobody.
+                if !both.outgoing.has_splices() {
+                    prop_assert!(both.outgoing.owed() <= max && both.outgoing.peak() <= max);
+                }
+            }
+        }
+    }
+}

@@ -213,3 +213,86 @@ mod tests {
         assert_eq!(drain(&mut wheel, now + TICK), [3]);
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// Somebody is due so many milliseconds from now, or was so many ago.
+        Insert(i64),
+        /// So many milliseconds pass, and everything that is due is taken out.
+        Pass(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (-100..2_000_i64).prop_map(Step::Insert),
+            1 => (0..150_000_i64).prop_map(Step::Insert),
+            2 => (0..300_u64).prop_map(Step::Pass),
+            1 => (0..100_000_u64).prop_map(Step::Pass),
+        ]
+    }
+
+    /// Who is due when, and how far the wheel had turned when that became known, in order of the
+    /// deadlines.
+    type List = Vec<(Instant, Instant, ClientId)>;
+
+    fn enter(
+        wheel: &mut TimerWheel,
+        list: &mut List,
+        id: ClientId,
+        deadline: Instant,
+        now: Instant,
+    ) {
+        wheel.catch_up(now);
+        let tick = wheel.tick(deadline);
+        wheel.insert(id, tick);
+        let since = wheel.start + TICK * u32::try_from(wheel.drained).unwrap();
+        list.push((deadline, since, id));
+        list.sort_by_key(|(deadline, ..)| *deadline);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn the_wheel_is_a_sorted_list_but_for_a_tick(steps in vec(step(), 1..60)) {
+            let reach = TICK * (u32::try_from(SLOTS).unwrap() - 2);
+            let mut now = crate::hub::test_clock();
+            let (mut wheel, mut list) = (TimerWheel::new(now), List::new());
+            for (index, step) in (0..).zip(steps) {
+                match step {
+                    Step::Insert(millis) => {
+                        let distance = Duration::from_millis(millis.unsigned_abs());
+                        let deadline = if millis < 0 { now - distance } else { now + distance };
+                        enter(&mut wheel, &mut list, ClientId::new(index, 1), deadline, now);
+                    }
+                    Step::Pass(millis) => now += Duration::from_millis(millis),
+                }
+                while let Some((id, _)) = wheel.pop(now) {
+                    let position = list.iter().position(|(.., other)| *other == id);
+                    let (deadline, since, _) = list.remove(position.expect("it was put in once"));
+                    if deadline > now {
+                        prop_assert!(deadline - since >= reach, "it was in reach and fired early");
+                        enter(&mut wheel, &mut list, id, deadline, now);
+                    }
+                }
+                if let Some((first, ..)) = list.first() {
+                    let is_late = |(deadline, since, _): &(Instant, Instant, ClientId)| {
+                        *deadline.max(since) + TICK <= now
+                    };
+                    prop_assert!(!list.iter().any(is_late), "somebody is late by a tick");
+                    let next = wheel.next_deadline().expect("somebody is in there");
+                    prop_assert!(next > now && next <= (*first).max(now) + TICK);
+                } else {
+                    prop_assert_eq!(wheel.next_deadline(), None);
+                }
+            }
+        }
+    }
+}
