@@ -269,7 +269,11 @@ mod properties {
                 match step {
                     Step::Insert(millis) => {
                         let distance = Duration::from_millis(millis.unsigned_abs());
-                        let deadline = if millis < 0 { now - distance } else { now + distance };
+                        let deadline = if millis < 0 {
+                            now.checked_sub(distance).unwrap_or(now)
+                        } else {
+                            now + distance
+                        };
                         enter(&mut wheel, &mut list, ClientId::new(index, 1), deadline, now);
                     }
                     Step::Pass(millis) => now += Duration::from_millis(millis),

@@ -1,0 +1,3 @@
+//! See `src/connection_vs_reference.rs`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fanfare_fuzz::connection_vs_reference::run(bytes));
