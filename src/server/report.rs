@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Instant;
 
-use log::{debug, info, warn};
+use log::{Level, debug, info, log_enabled, warn};
 
 use super::Outcome;
 use super::config::ListenAddress;
@@ -53,6 +53,33 @@ pub(super) fn opened(hub: &Hub, id: ClientId) {
     }
 }
 
+fn gone(departure: &Departure) {
+    let Departure {
+        id,
+        peer,
+        why,
+        age,
+        traffic,
+        peak_backlog,
+        ..
+    } = departure;
+    // Whoever was refused had none.
+    let room = departure
+        .room
+        .as_ref()
+        .map_or(String::new(), |room| format!(" room={room:?}"));
+    debug!(
+        "gone id={id} peer={peer}{room} cause={} age={:.3}s messages_in={} bytes_in={} \
+         messages_out={} bytes_out={} peak_backlog={peak_backlog} ({why})",
+        why.label(),
+        age.as_secs_f64(),
+        traffic.messages_received,
+        traffic.bytes_received,
+        traffic.messages_sent,
+        traffic.bytes_sent,
+    );
+}
+
 impl Report {
     pub(super) fn full(&mut self, clients: usize, now: Instant) {
         if let Some(suppressed) = self.full.admit(now) {
@@ -70,30 +97,16 @@ impl Report {
     }
 
     pub(super) fn departed(&mut self, departure: &Departure, now: Instant) {
+        if log_enabled!(Level::Debug) {
+            gone(departure);
+        }
         let Departure {
             id,
             peer,
             why,
-            age,
-            traffic,
             peak_backlog,
             ..
         } = departure;
-        // Whoever was refused had none.
-        let room = departure
-            .room
-            .as_ref()
-            .map_or(String::new(), |room| format!(" room={room:?}"));
-        debug!(
-            "gone id={id} peer={peer}{room} cause={} age={:.3}s messages_in={} bytes_in={} \
-             messages_out={} bytes_out={} peak_backlog={peak_backlog} ({why})",
-            why.label(),
-            age.as_secs_f64(),
-            traffic.messages_received,
-            traffic.bytes_received,
-            traffic.messages_sent,
-            traffic.bytes_sent,
-        );
         match why {
             Disconnect::TooSlow => {
                 if let Some(suppressed) = self.slow.admit(now) {
