@@ -234,15 +234,20 @@ impl Client {
     }
 
     /// Takes note of what became of its output: all of it was written, or `progress` was made.
-    pub(super) fn note_output(&mut self, all: bool, progress: bool, now: Instant) {
-        if all {
-            // A Ping that was in the queue can be answered from now on.
-            if self.stalled_since.take().is_some() {
-                self.pinged_at = self.pinged_at.map(|_| now);
+    /// Whether it has caught up: a deadline that waited for that may be the next one now.
+    pub(super) fn note_output(&mut self, all: bool, progress: bool, now: Instant) -> bool {
+        if !all {
+            if progress || self.stalled_since.is_none() {
+                self.stalled_since = Some(now);
             }
-        } else if progress || self.stalled_since.is_none() {
-            self.stalled_since = Some(now);
+            return false;
         }
+        let has_caught_up = self.stalled_since.take().is_some();
+        if has_caught_up {
+            // A Ping that was in the queue can be answered from now on.
+            self.pinged_at = self.pinged_at.map(|_| now);
+        }
+        has_caught_up
     }
 
     /// The client's deadline and what it asks for: the truth that the wheel's hints point at.

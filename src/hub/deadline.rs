@@ -14,6 +14,9 @@ const MAX_DEADLINES_PER_TURN: usize = 1024;
 impl Hub {
     /// Fires the deadlines that have passed: pings who is silent, gives up who does not answer.
     pub fn advance(&mut self, now: Instant) {
+        // However far behind the wheel is, it is turned to the present, and nobody is looked at in
+        // each tick of that way.
+        let present = self.wheel.reached(now);
         for _ in 0..MAX_DEADLINES_PER_TURN {
             let Some((id, tick)) = self.wheel.pop(now) else {
                 return;
@@ -32,7 +35,7 @@ impl Hub {
                 Some((deadline, due)) if deadline <= now => self.fire(id, due, now),
                 _ => {}
             }
-            self.arm_behind(id, Some(tick));
+            self.arm_behind(id, Some(present));
         }
     }
 
@@ -77,8 +80,8 @@ impl Hub {
         self.arm_behind(id, None);
     }
 
-    /// The same for a client that was looked at in this tick, and will be again in the next at the
-    /// earliest.
+    /// The same for a client that was looked at when time had come so far, and will be again in the
+    /// next tick at the earliest.
     fn arm_behind(&mut self, id: ClientId, looked_at: Option<Tick>) {
         let config = &self.config;
         let Some(client) = self.clients.get_mut(id.index()) else {
@@ -90,8 +93,7 @@ impl Hub {
         let Some((deadline, _)) = client.deadline(config) else {
             return;
         };
-        let tick = self.wheel.tick(deadline);
-        let tick = looked_at.map_or(tick, |looked_at| tick.max(looked_at.next()));
+        let tick = self.wheel.tick(deadline, looked_at);
         if client.hint.is_none_or(|hint| tick < hint) {
             client.hint = Some(tick);
             self.wheel.insert(id, tick);

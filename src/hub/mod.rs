@@ -219,7 +219,7 @@ impl Hub {
         let all = client.outgoing.is_empty();
         client.traffic.bytes_sent += written as u64;
         client.outgoing.set_blocked(blocked && !all);
-        client.note_output(all, written > 0, now);
+        let has_caught_up = client.note_output(all, written > 0, now);
         let pong = if all { client.pong.take() } else { None };
         let is_done = all && matches!(client.phase, Phase::Lingering);
         let ends_now = is_done && !client.output_ended;
@@ -234,6 +234,8 @@ impl Hub {
         }
         if !all {
             self.touch(id);
+        }
+        if !all || has_caught_up {
             self.arm(id, now);
         }
         ends_now && !nobody_listens

@@ -964,3 +964,31 @@ fn an_answer_to_head_has_no_body() {
         );
     }
 }
+
+#[test]
+fn who_has_caught_up_is_pinged_as_if_it_had_not_lagged() {
+    let mut world = World::new(|config| config.write_timeout = seconds(600));
+    let id = world.connect("/ws");
+    world.receive(id, &text("too much"));
+    world.flush(&[id]);
+    world.pass(seconds(25));
+    world.hub.writable(id);
+    assert_eq!(world.heard(id), "[81:too much][89:]");
+    // The wheel knew of the write timeout alone.
+    world.pass(seconds(11));
+    assert_eq!(world.reap(), [(id, Disconnect::TimedOut)]);
+}
+
+#[test]
+fn after_a_long_stop_those_who_are_not_read_yet_hold_up_nobody() {
+    let mut world = World::new(|_| {});
+    for _ in 0..4 {
+        let unread = world.accept();
+        world.hub.readable(unread, true);
+    }
+    let silent = world.connect("/ws");
+    world.now += seconds(3600);
+    world.hub.advance(world.now);
+    assert_eq!(world.heard(silent), "[89:]");
+    assert_eq!(world.reap(), []);
+}

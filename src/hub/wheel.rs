@@ -32,12 +32,6 @@ pub(super) struct TimerWheel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tick(u64);
 
-impl Tick {
-    pub(super) fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
-
 impl TimerWheel {
     const WORD: usize = u64::BITS as usize;
 
@@ -50,27 +44,33 @@ impl TimerWheel {
         }
     }
 
-    /// The first tick at which `deadline` has passed, or the last one that the wheel reaches.
-    pub(super) fn tick(&self, deadline: Instant) -> Tick {
+    /// The first tick at which `deadline` has passed, and which comes behind `behind`; or the last
+    /// one that the wheel reaches.
+    pub(super) fn tick(&self, deadline: Instant, behind: Option<Tick>) -> Tick {
         let ticks = deadline
             .saturating_duration_since(self.start)
             .as_nanos()
             .div_ceil(TICK.as_nanos());
         let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
-        Tick(ticks.clamp(self.drained + 1, self.drained + SLOTS as u64 - 1))
+        let least = behind.map_or(0, |behind| behind.0 + 1);
+        Tick(
+            ticks
+                .max(least)
+                .clamp(self.drained + 1, self.drained + SLOTS as u64 - 1),
+        )
     }
 
     /// Moves an empty wheel to the present, so that it need not be turned there tick by tick.
     pub(super) fn catch_up(&mut self, now: Instant) {
         if self.next_tick().is_none() {
-            self.drained = self.drained.max(self.reached(now));
+            self.drained = self.drained.max(self.reached(now).0);
         }
     }
 
     /// The last tick that has come.
-    fn reached(&self, now: Instant) -> u64 {
+    pub(super) fn reached(&self, now: Instant) -> Tick {
         let ticks = now.saturating_duration_since(self.start).as_nanos() / TICK.as_nanos();
-        u64::try_from(ticks).unwrap_or(u64::MAX)
+        Tick(u64::try_from(ticks).unwrap_or(u64::MAX))
     }
 
     /// Enters a hint at a tick that [`tick`](Self::tick) has just given.
@@ -82,7 +82,7 @@ impl TimerWheel {
 
     /// Takes out one hint whose tick has come.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(ClientId, Tick)> {
-        let reached = self.reached(now);
+        let Tick(reached) = self.reached(now);
         let Some(next) = self.next_tick().filter(|next| *next <= reached) else {
             self.drained = self.drained.max(reached);
             return None;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn insert(wheel: &mut TimerWheel, index: u32, deadline: Instant) {
-        let tick = wheel.tick(deadline);
+        let tick = wheel.tick(deadline, None);
         wheel.insert(id(index), tick);
     }
 
@@ -196,7 +196,7 @@ mod tests {
                 let at = now + TICK * ahead;
                 insert(&mut wheel, ahead, at);
                 assert_eq!(wheel.next_deadline(), Some(at));
-                assert_eq!(wheel.pop(at), Some((id(ahead), wheel.tick(at))));
+                assert_eq!(wheel.pop(at), Some((id(ahead), wheel.tick(at, None))));
                 // Back to where this round began, as if the entry had been due right away.
                 wheel.drained = offset * 7;
             }
@@ -250,7 +250,7 @@ mod properties {
         now: Instant,
     ) {
         wheel.catch_up(now);
-        let tick = wheel.tick(deadline);
+        let tick = wheel.tick(deadline, None);
         wheel.insert(id, tick);
         let since = wheel.start + TICK * u32::try_from(wheel.drained).unwrap();
         list.push((deadline, since, id));
