@@ -1,0 +1,119 @@
+//! From a failure to the fewest steps that fail: by leaving out people, and halves of the steps,
+//! and halves of those.
+
+use std::any::Any;
+use std::fmt::Write;
+use std::panic;
+use std::thread;
+
+use super::cast::Tally;
+use super::plan::{Plan, Step};
+use super::world;
+
+/// Tries to shrink one failure.
+const MAX_ATTEMPTS: usize = 1500;
+
+/// Plays a seed, a second time if `twice`.
+///
+/// # Errors
+/// A report, if it fails or the second time differs.
+pub(crate) fn play(seed: u64, steps: usize, twice: bool) -> Result<Tally, String> {
+    let plan = Plan::new(seed, steps);
+    let played = attempt(&plan).map_err(|failure| report(seed, &plan, &failure))?;
+    if twice {
+        let again = attempt(&plan).map_err(|failure| report(seed, &plan, &failure))?;
+        if again.1 != played.1 {
+            return Err(format!(
+                "seed {seed}: the second time differs from the first"
+            ));
+        }
+    }
+    Ok(played.0)
+}
+
+/// What fails, if it does.
+pub(crate) fn failure(plan: &Plan) -> Option<String> {
+    attempt(plan).err()
+}
+
+/// Lets a plan happen in a thread of its own, whose books of the memory begin empty.
+fn attempt(plan: &Plan) -> Result<(Tally, u64), String> {
+    let plan = plan.clone();
+    thread::spawn(move || world::run(&plan))
+        .join()
+        .map_err(|panic| text(&*panic))
+}
+
+fn text(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref().copied());
+    text.unwrap_or("a panic without words").to_owned()
+}
+
+/// The seed, what failed, and the fewest steps that were found to fail.
+pub(crate) fn report(seed: u64, plan: &Plan, failure: &str) -> String {
+    // Each attempt would print its panic.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let (shrunk, failure) = shrink(plan, failure);
+    panic::set_hook(hook);
+    let mut text = format!("seed {seed}: {failure}\n{:?}\n", shrunk.settings);
+    for step in &shrunk.steps {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {step:?}");
+    }
+    text + &format!("{} of {} steps\n", shrunk.steps.len(), plan.steps.len())
+}
+
+fn shrink(plan: &Plan, failure: &str) -> (Plan, String) {
+    let mut best = (plan.clone(), failure.to_owned());
+    let mut attempts = 0;
+    let mut is_smaller = |candidate: Plan, best: &mut (Plan, String)| {
+        attempts += 1;
+        if attempts > MAX_ATTEMPTS || candidate.steps.len() == best.0.steps.len() {
+            return false;
+        }
+        match attempt(&candidate) {
+            Err(failure) => {
+                *best = (candidate, failure);
+                true
+            }
+            Ok(_) => false,
+        }
+    };
+    for who in 0..plan.settings.people {
+        let mut candidate = best.0.clone();
+        candidate.steps.retain(|step| step.who() != Some(who));
+        is_smaller(candidate, &mut best);
+    }
+    let mut len = best.0.steps.len() / 2;
+    while len > 0 {
+        let mut start = 0;
+        while start < best.0.steps.len() {
+            let mut candidate = best.0.clone();
+            let end = (start + len).min(candidate.steps.len());
+            candidate.steps.drain(start..end);
+            if !is_smaller(candidate, &mut best) {
+                start += len;
+            }
+        }
+        len /= 2;
+    }
+    best
+}
+
+impl Step {
+    fn who(&self) -> Option<usize> {
+        match *self {
+            Self::Come { who, .. }
+            | Self::Say { who, .. }
+            | Self::Take { who, .. }
+            | Self::Manners { who, .. }
+            | Self::Leave { who, .. }
+            | Self::Noise { who, .. } => Some(who),
+            _ => None,
+        }
+    }
+}
