@@ -982,7 +982,7 @@ fn who_has_caught_up_is_pinged_as_if_it_had_not_lagged() {
 #[test]
 fn after_a_long_stop_those_who_are_not_read_yet_hold_up_nobody() {
     let mut world = World::new(|_| {});
-    for _ in 0..4 {
+    for _ in 0..20 {
         let unread = world.accept();
         world.hub.readable(unread, true);
     }

@@ -104,8 +104,6 @@ impl Cast {
             if is_silent && peer.pinged_for != Some(peer.life) {
                 peer.pinged_for = Some(peer.life);
                 peer.pings += 1;
-                // One thing at a time: whatever else is due is looked at in the next tick.
-                peer.excused_at = now;
             }
         }
     }

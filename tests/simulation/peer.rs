@@ -99,6 +99,8 @@ pub(crate) struct Peer {
     /// When the hub last looked at its deadlines and was told that it has something to say.
     pub(crate) excused_at: Instant,
     pub(crate) stalled_since: Option<Instant>,
+    /// Since when it should have been dropped for that.
+    pub(crate) stuck_since: Option<Instant>,
     /// When its connection must have ended.
     pub(crate) gone_by: Option<Instant>,
 }
@@ -145,6 +147,7 @@ impl Peer {
             pinged_for: None,
             excused_at: now,
             stalled_since: None,
+            stuck_since: None,
             gone_by: None,
         }
     }

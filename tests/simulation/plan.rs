@@ -18,6 +18,8 @@ pub(crate) struct Plan {
 pub(crate) struct Settings {
     /// People who come and go. Each is one client at a time.
     pub(crate) people: usize,
+    /// How many bytes there is room for on the way to each of them, if they do not say otherwise.
+    pub(crate) capacities: Vec<usize>,
     /// Whether the application only broadcasts, so that nobody hears more than was said.
     pub(crate) is_plain: bool,
     pub(crate) echo: bool,
@@ -216,13 +218,20 @@ enum Character {
 impl Plan {
     pub(crate) fn new(seed: u64, steps: usize) -> Self {
         let mut dice = Dice::new(seed);
-        let settings = Settings::new(&mut dice);
+        let mut settings = Settings::new(&mut dice);
         let characters: Vec<Character> = (0..settings.people)
             .map(|_| match dice.below(10) {
                 0..=4 => Character::Honest,
                 5..=6 => Character::Slow,
                 7..=8 => Character::Hostile,
                 _ => Character::Silent,
+            })
+            .collect();
+        settings.capacities = characters
+            .iter()
+            .map(|character| match character {
+                Character::Slow => dice.pick(&[1, 100, 3000, 70_000]),
+                _ => dice.pick(&[3000, 70_000, ALL, ALL]),
             })
             .collect();
         let drains = dice.percent(15);
@@ -249,6 +258,7 @@ impl Settings {
         let pong_timeout = millis(dice, &[300, 1000, 10_000]);
         Self {
             people,
+            capacities: Vec::new(),
             is_plain: dice.percent(40),
             echo: dice.percent(60),
             farewell: dice.percent(40),

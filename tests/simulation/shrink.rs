@@ -10,8 +10,8 @@ use super::cast::Tally;
 use super::plan::{Plan, Step};
 use super::world;
 
-/// Tries to shrink one failure.
-const MAX_ATTEMPTS: usize = 1500;
+/// Tries to shrink one failure, if `SHRINK` does not say otherwise.
+const MAX_ATTEMPTS: u64 = 1500;
 
 /// Plays a seed, a second time if `twice`.
 ///
@@ -69,10 +69,11 @@ pub(crate) fn report(seed: u64, plan: &Plan, failure: &str) -> String {
 
 fn shrink(plan: &Plan, failure: &str) -> (Plan, String) {
     let mut best = (plan.clone(), failure.to_owned());
+    let most = super::variable("SHRINK").unwrap_or(MAX_ATTEMPTS);
     let mut attempts = 0;
     let mut is_smaller = |candidate: Plan, best: &mut (Plan, String)| {
         attempts += 1;
-        if attempts > MAX_ATTEMPTS || candidate.steps.len() == best.0.steps.len() {
+        if attempts > most || candidate.steps.len() == best.0.steps.len() {
             return false;
         }
         match attempt(&candidate) {

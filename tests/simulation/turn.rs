@@ -267,7 +267,7 @@ impl World {
         let cast = &mut self.app.cast;
         assert_eq!(self.hub.len(), cast.count());
         assert_eq!(self.hub.room_count(), cast.rooms().len());
-        for peer in cast.peers.iter().flatten() {
+        for peer in cast.peers.iter_mut().flatten() {
             peer.check_times(&cast.config, now);
             assert!(
                 peer.state != State::Doomed || has_work,

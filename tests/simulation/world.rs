@@ -16,7 +16,7 @@ use super::meter::Meter;
 use super::peer::{Cause, Peer, State};
 use super::plan::{ALL, Plan, Settings, Step};
 use super::speech::Speech;
-use super::wire::{self, Ask, ROOMS};
+use super::wire::{self, Ask};
 
 /// How often the driver goes round, at most, while time passes.
 const MAX_TURNS_PER_STEP: usize = 40;
@@ -137,7 +137,10 @@ impl World {
     /// Somebody, who comes now if they are not there.
     fn somebody(&mut self, who: usize) -> Option<&mut Peer> {
         if self.app.cast.peer(who).is_none() {
-            self.come(who, Ask::Upgrade(who % ROOMS.len().min(2)), ALL);
+            let settings = &self.app.cast.settings;
+            let capacity = settings.capacities.get(who).copied();
+            let room = who % settings.max_rooms.min(2);
+            self.come(who, Ask::Upgrade(room), capacity.unwrap_or(ALL));
         }
         self.app.cast.peer(who)
     }
