@@ -982,11 +982,12 @@ fn who_has_caught_up_is_pinged_as_if_it_had_not_lagged() {
 #[test]
 fn after_a_long_stop_those_who_are_not_read_yet_hold_up_nobody() {
     let mut world = World::new(|_| {});
+    let silent = world.connect("/ws");
+    world.pass(seconds(6));
     for _ in 0..20 {
         let unread = world.accept();
         world.hub.readable(unread, true);
     }
-    let silent = world.connect("/ws");
     world.now += seconds(3600);
     world.hub.advance(world.now);
     assert_eq!(world.heard(silent), "[89:]");
