@@ -1,10 +1,10 @@
 //! From a failure to the fewest steps that fail: by leaving out people, and halves of the steps,
 //! and halves of those.
 
-use std::any::Any;
+use std::cell::RefCell;
 use std::fmt::Write;
-use std::panic;
-use std::thread;
+use std::sync::Once;
+use std::{panic, thread};
 
 use super::cast::Tally;
 use super::plan::{Plan, Step};
@@ -38,27 +38,46 @@ pub(crate) fn failure(plan: &Plan) -> Option<String> {
 
 /// Lets a plan happen in a thread of its own, whose books of the memory begin empty.
 fn attempt(plan: &Plan) -> Result<(Tally, u64), String> {
+    static QUIET: Once = Once::new();
+
+    QUIET.call_once(keep_panics);
     let plan = plan.clone();
-    thread::spawn(move || world::run(&plan))
+    let run =
+        move || panic::catch_unwind(|| world::run(&plan)).map_err(|_| PANIC.with(RefCell::take));
+    thread::Builder::new()
+        .name(THREAD.to_owned())
+        .spawn(run)
+        .expect("there is room for a thread")
         .join()
-        .map_err(|panic| text(&*panic))
+        .expect("its panics are caught")
 }
 
-fn text(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref().copied());
-    text.unwrap_or("a panic without words").to_owned()
+/// The threads of attempts.
+const THREAD: &str = "world";
+
+thread_local! {
+    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Lets attempts keep what they panic with instead of printing it: to shrink is to fail often.
+fn keep_panics() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if thread::current().name() == Some(THREAD) {
+            let text = info.to_string();
+            PANIC.set(
+                text.trim_start_matches("panicked at ")
+                    .replacen(":\n", ": ", 1),
+            );
+        } else {
+            print(info);
+        }
+    }));
 }
 
 /// The seed, what failed, and the fewest steps that were found to fail.
 pub(crate) fn report(seed: u64, plan: &Plan, failure: &str) -> String {
-    // Each attempt would print its panic.
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
     let (shrunk, failure) = shrink(plan, failure);
-    panic::set_hook(hook);
     let mut text = format!("seed {seed}: {failure}\n{:?}\n", shrunk.settings);
     for step in &shrunk.steps {
         // Writing to a String cannot fail.
