@@ -1,32 +1,45 @@
 //! The `fanfare` binary: command line and environment in, exit code out.
+//!
+//! Two threads: the server's loop, and one that writes the log, so that the loop never waits for
+//! whoever reads it. See `log_writer`.
 
 mod cli;
 mod config;
 mod flags;
+mod log_writer;
 
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use env_logger::Target;
 use fanfare::server::{max_connections_for, raise_descriptor_limit};
 use fanfare::{Broadcast, Outcome, Server};
 use log::{LevelFilter, info, warn};
 
 use crate::cli::{Arguments, Command};
 use crate::config::Settings;
+use crate::log_writer::LogWriter;
 
 fn main() -> ExitCode {
+    // Ends, in whatever way this function does, when the last lines are written.
+    let mut log = None;
     let done = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => print(&cli::help()),
         Ok(Command::Version) => print(&cli::version()),
-        Ok(Command::Serve(arguments)) => serve(&arguments),
+        Ok(Command::Serve(arguments)) => serve(&arguments, &mut log),
         Err(error) => Err(Failure::usage(error)),
     };
     let Err(failure) = done else {
         return ExitCode::SUCCESS;
     };
-    // Not `eprintln`: that panics if nobody reads.
-    let _ = write!(io::stderr(), "fanfare: {}", failure.message);
+    let text = format!("fanfare: {}", failure.message);
+    if let Some(log) = log {
+        log.end_with(&text);
+    } else {
+        // Not `eprintln`: that panics if nobody reads.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
     ExitCode::from(failure.exit_code)
 }
 
@@ -52,9 +65,10 @@ impl Failure {
     }
 }
 
-fn serve(arguments: &Arguments) -> Result<(), Failure> {
+/// Serves until the server has been stopped. Leaves the log's writer in `log`.
+fn serve(arguments: &Arguments, log: &mut Option<LogWriter>) -> Result<(), Failure> {
     let settings = Settings::new(arguments, std::env::vars_os()).map_err(Failure::usage)?;
-    start_log(settings.log_level);
+    *log = Some(start_log(settings.log_level)?);
     for warning in &settings.warnings {
         warn!("{warning}");
     }
@@ -106,8 +120,10 @@ fn max_connections(asked: Option<usize>, descriptor_limit: Option<u64>) -> Optio
     asked.or(possible)
 }
 
-/// Logs to stderr. `RUST_LOG`, where it is set, overrides the level.
-fn start_log(level: LevelFilter) {
+/// Logs to stderr, without ever waiting for it. `RUST_LOG`, where it is set, overrides the level.
+fn start_log(level: LevelFilter) -> Result<LogWriter, Failure> {
+    let writer = LogWriter::start(io::stderr(), |lines| warn!("log lines dropped: {lines}"))
+        .map_err(|error| Failure::run_time(format!("cannot start the log's thread: {error}")))?;
     let mut builder = env_logger::Builder::new();
     builder.filter_level(level).parse_default_env();
     builder.format(|line, record| {
@@ -120,7 +136,10 @@ fn start_log(level: LevelFilter) {
             other => writeln!(line, "{time} {level:<5} {other}: {}", record.args()),
         }
     });
-    builder.init();
+    builder
+        .target(Target::Pipe(Box::new(writer.input())))
+        .init();
+    Ok(writer)
 }
 
 /// Prints what was asked for. A reader that has seen enough (`fanfare --help | head`) is no

@@ -410,6 +410,22 @@ fn a_second_signal_ends_at_once() {
     assert!(ended.stderr.contains(said), "{}", ended.stderr);
 }
 
+/// The reason comes last, behind all that led to it.
+#[test]
+fn a_failure_comes_behind_the_log() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let output = output(&["--listen", &address]);
+    let stderr = text(&output.stderr);
+    let (log, failure) = stderr.split_once('\n').expect("two lines");
+    assert!(log.contains(" INFO  fanfare "), "{stderr}");
+    assert!(
+        failure.starts_with("fanfare: cannot listen on "),
+        "{stderr}"
+    );
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+}
+
 /// Whoever read the log may be restarted or gone; a line that cannot be written is lost and
 /// nothing else.
 #[test]

@@ -14,6 +14,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
@@ -249,15 +250,30 @@ fn trace_at_rest(server: &Server) -> String {
     let mut before = String::new();
     loop {
         let trace = server.trace();
-        // A call that has not returned is the end of the trace; and stays it, or it is no wait.
-        let last = trace.rsplit('\n').next().unwrap_or_default();
-        if trace == before && calls(last).any(|call| call.starts_with("epoll_")) {
+        if trace == before && is_at_rest(&trace) {
             return trace;
         }
         before = trace;
         let pause = deadline.left().min(Duration::from_millis(50));
         let _ = server.stderr.recv_timeout(pause);
     }
+}
+
+/// Whether the last that each thread has done is to wait: the loop for events, the log's writer for
+/// lines.
+fn is_at_rest(trace: &str) -> bool {
+    let mut last = BTreeMap::new();
+    for line in trace.lines() {
+        if let Some((thread, call)) = line.split_once(' ') {
+            last.insert(thread, call.trim_start());
+        }
+    }
+    // A call that has not returned has no result.
+    let is_waiting = |call: &&str| !call.contains(" = ");
+    let waits: Vec<&str> = last.into_values().filter(is_waiting).collect();
+    waits.len() == 2
+        && waits.iter().any(|call| call.starts_with("epoll_"))
+        && waits.iter().any(|call| call.starts_with("futex("))
 }
 
 /// A server without work must not wake up to look for some.
