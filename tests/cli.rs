@@ -410,6 +410,38 @@ fn a_second_signal_ends_at_once() {
     assert!(ended.stderr.contains(said), "{}", ended.stderr);
 }
 
+/// An operator can see where everybody went: connections = left + the sum of the causes.
+#[test]
+fn the_last_line_counts_departures_by_cause() {
+    let arguments = ["--listen", "127.0.0.1:0", "--shutdown-timeout", "1ms"];
+    let server = Running::start(fanfare(&arguments));
+    let port = server.port();
+    ask(connect(port), "/nothing", "");
+    ask(connect(port), "/ws", "");
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let mut closed = connect(port);
+    ask(&closed, "/ws", upgrade);
+    // A Close without a payload, masked with zeros.
+    closed
+        .write_all(&[0x88, 0x80, 0, 0, 0, 0])
+        .expect("the server reads");
+    closed
+        .read_to_end(&mut Vec::new())
+        .expect("an end that is no reset");
+    drop(closed);
+    let stays = connect(port);
+    ask(&stays, "/ws", upgrade);
+    server.terminate();
+    let ended = server.end();
+    assert_eq!(ended.exit_code, Some(0), "{}", ended.stderr);
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    // `port` has asked once, too.
+    let said = " INFO  stopped outcome=timeout left=1 connections=5 messages_in=0 messages_out=0 \
+                closed=1 refused=2 answered=1";
+    assert!(last.ends_with(said), "{last}");
+}
+
 /// The reason comes last, behind all that led to it.
 #[test]
 fn a_failure_comes_behind_the_log() {

@@ -29,6 +29,11 @@ impl Metrics {
         self.departures[why.ordinal()]
     }
 
+    /// The causes for which clients leave, each with the number of those who did.
+    pub fn departures_by_cause(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Disconnect::LABELS.into_iter().zip(self.departures)
+    }
+
     pub(super) fn count_departure(&mut self, why: Disconnect) {
         self.departures[why.ordinal()] += 1;
     }
@@ -79,7 +84,7 @@ impl Metrics {
             text,
             "# HELP {name} Clients gone, by cause.\n# TYPE {name} counter"
         );
-        for (cause, count) in Disconnect::LABELS.iter().zip(self.departures) {
+        for (cause, count) in self.departures_by_cause() {
             let _ = writeln!(text, "{name}{{cause=\"{cause}\"}} {count}");
         }
     }
@@ -96,6 +101,9 @@ mod tests {
             ..Metrics::default()
         };
         metrics.count_departure(Disconnect::TooSlow);
+        let mut causes = metrics.departures_by_cause();
+        assert_eq!(causes.next(), Some(("closed", 0)));
+        assert_eq!(causes.find(|(_, count)| *count > 0), Some(("too_slow", 1)));
         let mut text = String::new();
         metrics.write_text(&mut text);
         assert!(text.contains(

@@ -1,5 +1,6 @@
 //! The log: one line per event, `key=value`, never a payload.
 
+use std::fmt::Write;
 use std::io;
 use std::time::Instant;
 
@@ -31,10 +32,17 @@ pub(super) fn draining(hub: &Hub) {
     info!("stopping clients={}", hub.len());
 }
 
+/// Every connection is either left or has gone for one of the causes, which are told if they are
+/// not 0.
 pub(super) fn stopped(hub: &Hub, outcome: Outcome) {
     let metrics = hub.metrics();
+    let mut causes = String::new();
+    for (cause, count) in metrics.departures_by_cause().filter(|cause| cause.1 > 0) {
+        // Writing to a String cannot fail.
+        let _ = write!(causes, " {cause}={count}");
+    }
     info!(
-        "stopped outcome={} left={} connections={} messages_in={} messages_out={}",
+        "stopped outcome={} left={} connections={} messages_in={} messages_out={}{causes}",
         match outcome {
             Outcome::Drained => "drained",
             Outcome::TimedOut => "timeout",
