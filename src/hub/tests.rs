@@ -820,6 +820,7 @@ fn a_ping_in_the_queue_can_be_answered_when_it_has_got_there() {
         world.pass(seconds(1));
     }
     assert_eq!(world.reap(), [], "it takes a kilobyte a second");
+    world.flush(&[steady]);
     world.pass(seconds(15));
     assert_eq!(
         world.reap(),
@@ -992,4 +993,30 @@ fn after_a_long_stop_those_who_are_not_read_yet_hold_up_nobody() {
     world.hub.advance(world.now);
     assert_eq!(world.heard(silent), "[89:]");
     assert_eq!(world.reap(), []);
+}
+
+/// After a stop of the process all deadlines have passed at once, and the driver hears only now
+/// that the transport takes bytes again.
+#[test]
+fn nobody_is_given_up_as_slow_whose_transport_has_not_been_tried_yet() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    world.receive(id, &text("one"));
+    world.flush(&[id]);
+    let write_timeout = world.hub.config().write_timeout;
+    world.now += write_timeout + seconds(1);
+    world.hub.writable(id);
+    world.hub.advance(world.now);
+    assert_eq!(world.heard(id), told(0x81, "one"));
+    assert_eq!(world.reap(), []);
+    // If it takes nothing after all, that counts.
+    world.receive(id, &text("two"));
+    world.flush(&[id]);
+    world.now += write_timeout;
+    world.hub.writable(id);
+    world.hub.advance(world.now);
+    world.flush(&[id]);
+    assert!(world.hub.is_open(id));
+    world.pass(seconds(1));
+    assert!(!world.hub.is_open(id));
 }
