@@ -3,6 +3,9 @@
 //! Most tests run the server in a thread of their own, through the public API, on a port that the
 //! kernel chose. Nobody sleeps: every wait is for an event and has a deadline.
 
+#[path = "support/process.rs"]
+#[cfg(feature = "cli")]
+mod binary;
 #[path = "loopback/closing.rs"]
 mod closing;
 #[path = "loopback/handshake.rs"]
