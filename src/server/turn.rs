@@ -12,6 +12,9 @@ use super::stream::{self, Filled};
 use super::{LISTENERS, MAX_LISTENERS, SIGNALS, Server, WAKER, report};
 use crate::hub::{ClientId, Disconnect, Handler, Refusal};
 
+/// Signals that may interrupt one wait before the turn goes on without events.
+const MAX_INTERRUPTIONS: usize = 8;
+
 /// Connections that one turn accepts, so that a flood of them leaves time for those who are there.
 const MAX_ACCEPTS_PER_TURN: usize = 64;
 
@@ -29,12 +32,19 @@ impl Server {
     /// Waits for events, and takes note of who may be read and written again.
     pub(super) fn wait(&mut self) -> io::Result<()> {
         let now = self.clock.now();
-        let timeout = self.timeout(now);
+        let mut timeout = self.timeout(now);
         self.clock.expect(now, timeout);
-        match self.poll.poll(&mut self.events, timeout) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
-            Err(error) => return Err(error),
+        let mut interruptions = 0;
+        while let Err(error) = self.poll.poll(&mut self.events, timeout) {
+            interruptions += 1;
+            if error.kind() != ErrorKind::Interrupted {
+                return Err(error);
+            } else if interruptions == MAX_INTERRUPTIONS {
+                return Ok(());
+            }
+            // This is how a wait ends within which the process was stopped (SIGSTOP, SIGCONT).
+            // Deadlines have passed meanwhile, and what has arrived must be known before they fire.
+            timeout = Some(Duration::ZERO);
         }
         for event in &self.events {
             match event.token() {
