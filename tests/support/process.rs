@@ -183,12 +183,23 @@ impl Process {
         assert!(kill.expect("there is a kill").success(), "it ended before");
         if name == "STOP" {
             // Some of its threads may run on for a moment.
-            self.wait_for("stopped", LIMIT, || {
-                let status = self.proc("stat");
-                let (_, state) = status.rsplit_once(") ").expect("as above");
-                state.starts_with('T').then_some(()).ok_or(status)
-            });
+            self.wait_for_state('T');
         }
+    }
+
+    /// Waits until the loop waits.
+    pub(crate) fn wait_until_idle(&self) {
+        self.wait_for_state('S');
+    }
+
+    /// Waits until the first thread is in this state (proc(5)).
+    fn wait_for_state(&self, state: char) {
+        self.wait_for(&format!("in state {state}"), LIMIT, || {
+            let stat = self.proc("stat");
+            let (_, behind_name) = stat.rsplit_once(") ").expect("the name is in parentheses");
+            let is_there = behind_name.starts_with(state);
+            is_there.then_some(()).ok_or(stat)
+        });
     }
 
     /// Waits for the end, and returns the exit code.

@@ -361,9 +361,9 @@ fn says(ping: bool) -> (Vec<u8>, Vec<usize>) {
         frame.extend(payload);
         frame
     };
-    let mut says = b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        .to_vec();
+    let head = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut says = head.as_bytes().to_vec();
     let mut ends = Vec::new();
     for (first, payload) in [
         (0x81, "Gr\u{fc}\u{df}e".as_bytes()),

@@ -1,0 +1,211 @@
+//! The process is stopped for longer than its clients may be silent: SIGSTOP, a suspended machine.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use crate::binary::{Process, now};
+use crate::peer::{CLOSE, DEADLINE, PING, PONG, Peer, TEXT, close_payload, frame, upgrade};
+
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+const PONG_TIMEOUT: Duration = Duration::from_secs(1);
+const ARGUMENTS: [&str; 8] = [
+    "--ping-interval=2s",
+    "--pong-timeout=1s",
+    "--write-timeout=1s",
+    "--handshake-timeout=3s",
+    "--close-timeout=1s",
+    "--max-client-buffer=16M",
+    "--shutdown-timeout=10s",
+    "-v",
+];
+
+/// Clients who answer pings, each in a thread of its own.
+struct Answering {
+    /// Who has heard a message, or why one hears nothing more.
+    heard: Receiver<Result<usize, String>>,
+    /// The socket of the first, to speak with.
+    speaker: TcpStream,
+    count: usize,
+}
+
+impl Answering {
+    fn open(count: usize, address: SocketAddr) -> Self {
+        let (hear, heard) = channel();
+        let peers: Vec<Peer> = (0..count).map(|_| Peer::open(address, "/ws")).collect();
+        let speaker = peers[0].stream.try_clone().expect("a free descriptor");
+        for (index, peer) in peers.into_iter().enumerate() {
+            // Longer than any stop.
+            peer.set_patience(DEADLINE * 30);
+            let hear = hear.clone();
+            std::thread::spawn(move || answer(peer, index, &hear));
+        }
+        Self {
+            heard,
+            speaker,
+            count,
+        }
+    }
+
+    /// Everybody is there and hears something.
+    fn check(&mut self) {
+        let sent = self.speaker.write_all(&frame(TEXT, b"are you there?"));
+        sent.expect("the server reads");
+        let mut who: Vec<usize> = (0..self.count)
+            .map(|_| {
+                let heard = self.heard.recv_timeout(DEADLINE);
+                heard.expect("a message or an end").expect("it is there")
+            })
+            .collect();
+        who.sort_unstable();
+        assert!(who.into_iter().eq(0..self.count));
+    }
+}
+
+fn answer(mut peer: Peer, index: usize, hear: &Sender<Result<usize, String>>) {
+    loop {
+        let done = match peer.try_read_frame() {
+            Ok(frame) if frame.first == PING => {
+                peer.send_frame(PONG, frame.payload);
+                continue;
+            }
+            Ok(frame) if frame.first == TEXT => hear.send(Ok(index)),
+            Ok(frame) if frame.first == CLOSE => {
+                peer.send_frame(CLOSE, close_payload(1001, ""));
+                return;
+            }
+            Ok(frame) => return drop(hear.send(Err(format!("client {index}: {frame:?}")))),
+            Err(error) => return drop(hear.send(Err(format!("client {index}: {error}")))),
+        };
+        if done.is_err() {
+            return;
+        }
+    }
+}
+
+/// Rests; the process must not end meanwhile.
+fn rest(process: &Process, duration: Duration) {
+    let end = now() + duration;
+    process.wait_for("rested", duration + DEADLINE, || {
+        end.checked_duration_since(now()).map_or(Ok(()), Err)
+    });
+}
+
+fn stop_and_go_on(duration: Duration) {
+    const CLIENTS: usize = 20;
+    const MESSAGES: usize = 80;
+
+    let (mut process, address) = Process::serve("", &ARGUMENTS);
+    let mut answering = Answering::open(CLIENTS, address);
+    answering.check();
+    let message = "x".repeat(64 * 1024);
+    // 1. One cannot be written any more, and takes it all while the server is stopped.
+    let mut slow = Peer::open(address, "/ws/slow");
+    let mut fast = Peer::open(address, "/ws/slow");
+    // 2. One owes an answer to a Ping, and gives it while the server is stopped.
+    let mut late = Peer::open(address, "/ws/late");
+    late.expect_frame(PING, b"");
+    for _ in 0..MESSAGES {
+        fast.send_text(&message);
+        hear(&mut fast, &message);
+    }
+    close(fast);
+    // 3. One says its last words while the server is stopped; and half a request of one is there.
+    let mut leaving = Peer::open(address, "/ws/leaving");
+    let mut opening = Peer::connect(address);
+    let head = upgrade("/ws/opening");
+    opening.send(&head[..50]);
+    // 4. One says nothing, ever.
+    let silent = Peer::open(address, "/ws/silent");
+
+    // Within a wait, which ends by EINTR then, with not a word of what has arrived.
+    process.wait_until_idle();
+    process.signal("STOP");
+    late.send_frame(PONG, b"");
+    leaving.send_text("last words");
+    leaving.send_frame(CLOSE, b"");
+    let reader = std::thread::spawn(move || {
+        slow.set_patience(duration + DEADLINE);
+        for _ in 0..MESSAGES {
+            hear(&mut slow, &message);
+        }
+        close(slow);
+    });
+    rest(&process, duration);
+    process.signal("CONT");
+
+    // The silent one gets a Ping and the time to answer it, and then it is gone.
+    let watched = std::thread::spawn(move || watch(silent));
+    close(late);
+    leaving.expect_text("last words");
+    leaving.expect_close(1000);
+    leaving.expect_end();
+    opening.send(&head[50..]);
+    opening.expect_upgrade();
+    close(opening);
+    reader.join().expect("it hears all");
+    answering.check();
+    let (pinged, ended) = watched.join().expect("it is pinged and dropped");
+    let gone = process.line(" cause=timed_out ");
+    assert!(gone.contains("room=\"silent\""), "{gone}");
+    // For more than another round.
+    rest(&process, PING_INTERVAL * 2);
+    answering.check();
+    println!(
+        "stopped for {duration:?}, {:.0} intervals of silence: none of {CLIENTS} clients who \
+         answer is lost; who says nothing was pinged {pinged:.1?} and dropped {ended:.1?} after it",
+        duration.as_secs_f64() / PING_INTERVAL.as_secs_f64()
+    );
+    assert!(ended >= pinged + PONG_TIMEOUT * 8 / 10);
+    process.signal("TERM");
+    assert_eq!(process.end(), Some(0));
+    let last = process.lines.iter().last().unwrap_or_default();
+    let causes = format!(" closed=5 ended={CLIENTS} timed_out=1");
+    assert!(
+        last.contains(" outcome=drained ") && last.ends_with(&causes),
+        "{last}"
+    );
+}
+
+/// Hears a message, and answers the pings that come before it.
+fn hear(peer: &mut Peer, message: &str) {
+    loop {
+        let frame = peer.read_frame();
+        if frame.first != PING {
+            return assert_eq!(
+                (frame.first, &frame.payload[..]),
+                (TEXT, message.as_bytes())
+            );
+        }
+        peer.send_frame(PONG, frame.payload);
+    }
+}
+
+/// Says Close, and hears it, whatever comes before.
+fn close(mut peer: Peer) {
+    peer.send_frame(CLOSE, b"");
+    while peer.read_frame().first != CLOSE {}
+    peer.expect_end();
+}
+
+/// When a client that says nothing is sent a Ping, and when the connection ends.
+fn watch(mut peer: Peer) -> (Duration, Duration) {
+    let begun = now();
+    peer.expect_frame(PING, b"");
+    let pinged = begun.elapsed();
+    assert_eq!(peer.read_to_any_end(), []);
+    (pinged, begun.elapsed())
+}
+
+#[test]
+#[ignore = "10 s: run by ./test faults"]
+fn a_stop_of_some_intervals_costs_nobody_the_connection() {
+    stop_and_go_on(Duration::from_secs(5));
+}
+
+#[test]
+#[ignore = "100 s: run by ./test faults-long"]
+fn a_stop_of_ninety_seconds_costs_nobody_the_connection() {
+    stop_and_go_on(Duration::from_secs(90));
+}
