@@ -9,11 +9,12 @@ use super::listener::Listener;
 use super::signals::Signals;
 use super::socket::{Socket, Stream};
 use super::stream::{self, Filled};
-use super::{LISTENERS, MAX_LISTENERS, SIGNALS, Server, WAKER, report};
+use super::{LISTENERS, MAX_EVENTS, MAX_LISTENERS, SIGNALS, Server, WAKER, report};
 use crate::hub::{ClientId, Disconnect, Handler, Refusal};
 
-/// Signals that may interrupt one wait before the turn goes on without events.
-const MAX_INTERRUPTIONS: usize = 8;
+/// Waits of one turn, all but the first without waiting: enough for 65,536 sockets, and for signals
+/// that interrupt some.
+const MAX_WAITS_PER_TURN: usize = 64;
 
 /// Connections that one turn accepts, so that a flood of them leaves time for those who are there.
 const MAX_ACCEPTS_PER_TURN: usize = 64;
@@ -30,23 +31,32 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Server {
     /// Waits for events, and takes note of who may be read and written again.
+    ///
+    /// After a stop of the process (SIGSTOP, a machine that was frozen) deadlines have passed that
+    /// nobody is to blame for, so all that has arrived must be known before they fire: the call
+    /// within which the process was stopped tells of nothing (EINTR), and one call tells of no more
+    /// than [`MAX_EVENTS`].
     pub(super) fn wait(&mut self) -> io::Result<()> {
         let now = self.clock.now();
         let mut timeout = self.timeout(now);
         self.clock.expect(now, timeout);
-        let mut interruptions = 0;
-        while let Err(error) = self.poll.poll(&mut self.events, timeout) {
-            interruptions += 1;
-            if error.kind() != ErrorKind::Interrupted {
-                return Err(error);
-            } else if interruptions == MAX_INTERRUPTIONS {
-                return Ok(());
+        for _ in 0..MAX_WAITS_PER_TURN {
+            match self.poll.poll(&mut self.events, timeout) {
+                Ok(()) if self.note_events() < MAX_EVENTS => break,
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            // This is how a wait ends within which the process was stopped (SIGSTOP, SIGCONT).
-            // Deadlines have passed meanwhile, and what has arrived must be known before they fire.
             timeout = Some(Duration::ZERO);
         }
+        Ok(())
+    }
+
+    /// Takes note of the events of one wait, and returns how many they were.
+    fn note_events(&mut self) -> usize {
+        let mut count = 0;
         for event in &self.events {
+            count += 1;
             match event.token() {
                 WAKER => {}
                 SIGNALS => self.signals_are_ready = true,
@@ -71,7 +81,7 @@ impl Server {
                 }
             }
         }
-        Ok(())
+        count
     }
 
     /// How long the next wait may take: not at all if somebody was cut short.

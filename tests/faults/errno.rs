@@ -25,7 +25,7 @@ impl Injected {
         let trace = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         // The server stays our child, and `strace` is a grandchild: so signals reach the server.
         let before = format!(
-            "command -v strace >&2 || {{ echo it is missing: apt-get install strace >&2; exit 1; }}; \
+            "command -v strace >&2 || {{ echo 'missing: apt-get install strace' >&2; exit 1; }}; \
              exec strace -D -f -qq -s0 -o '{}' -e trace={calls} \
              -e inject={calls}:{fault} \"$0\" \"$@\";",
             trace.display()

@@ -204,6 +204,44 @@ fn a_stop_of_some_intervals_costs_nobody_the_connection() {
     stop_and_go_on(Duration::from_secs(5));
 }
 
+/// More clients than one wait tells of have answered their Ping when the server goes on, and for
+/// many of them it is too late by the clock.
+#[test]
+#[ignore = "3000 clients and 30 s: run by ./test faults"]
+fn a_stop_with_many_answers_under_way_costs_nobody_the_connection() {
+    const CLIENTS: usize = 3000;
+    const STOP: Duration = Duration::from_secs(12);
+
+    // The first Pings come after 5 to 10 s, and the first deadline after 14 s.
+    let arguments = ["--ping-interval=10s", "--pong-timeout=9s"];
+    let (mut process, address) = Process::serve("", &arguments);
+    let mut peers: Vec<Peer> = (0..CLIENTS).map(|_| Peer::open(address, "/ws")).collect();
+    for peer in &mut peers {
+        peer.set_patience(DEADLINE * 2);
+        peer.expect_frame(PING, b"");
+    }
+    process.wait_until_idle();
+    process.signal("STOP");
+    for peer in &mut peers {
+        peer.send_frame(PONG, b"");
+    }
+    rest(&process, STOP);
+    process.signal("CONT");
+    for peer in [0, CLIENTS / 2, CLIENTS - 1] {
+        peers[peer].send_frame(PING, b"?");
+        while peers[peer].read_frame().first != PONG {}
+    }
+    process.signal("TERM");
+    let line = process.line("stopping clients=");
+    let (_, left) = line.rsplit_once('=').expect("it was looked for");
+    println!(
+        "{CLIENTS} clients answer a Ping while the server is stopped for {STOP:?}: {left} left"
+    );
+    assert_eq!(left.parse(), Ok(CLIENTS));
+    drop(peers);
+    assert_eq!(process.end(), Some(0));
+}
+
 #[test]
 #[ignore = "100 s: run by ./test faults-long"]
 fn a_stop_of_ninety_seconds_costs_nobody_the_connection() {
