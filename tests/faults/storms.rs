@@ -51,8 +51,9 @@ fn storms_of_connections_that_are_reset_leave_nothing_behind() {
     );
     assert_eq!(descriptors_after, descriptors);
     assert!(memory_after <= memory * 13 / 10 + MAX_TABLES);
+    // A leak of 100 bytes a connection would be half as much again.
     assert!(
-        after_last <= after_first * 11 / 10,
+        after_last <= after_first * 13 / 10,
         "it grows with each storm"
     );
     process.stop();
