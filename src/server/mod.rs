@@ -3,6 +3,9 @@
 //! One thread turns a loop over mio. A turn waits for events, reads the clock once, and goes
 //! through its phases, each with a budget. Readiness is edge-triggered and every socket is
 //! registered once, so whoever is cut short by a budget is remembered, and the next wait is zero.
+//!
+//! The logger that a program installs is called by the loop, so it must not wait for whoever reads
+//! the log. The binary's has a queue and a thread of its own.
 
 mod clock;
 mod config;

@@ -36,13 +36,14 @@ fn a_clock_that_is_stepped_moves_the_stamps_of_the_log_alone() {
     let this_year = year(&open);
     // The first one is early.
     peer.expect_frame(PING, b"");
+    let mut answered = now();
     peer.send_frame(PONG, b"");
     let (mut stamps, mut waits) = (Vec::new(), Vec::new());
     for (by, years) in STEPS {
-        let begun = now();
         step(by);
         peer.expect_frame(PING, b"");
-        waits.push(begun.elapsed());
+        waits.push(answered.elapsed());
+        answered = now();
         peer.send_frame(PONG, b"");
         check_serves(&process, address);
         let line = process.line(" open id=");
@@ -60,10 +61,7 @@ fn a_clock_that_is_stepped_moves_the_stamps_of_the_log_alone() {
     );
     for wait in waits {
         let interval = Duration::from_secs(1);
-        assert!(
-            wait >= interval * 7 / 10 && wait <= interval * 3,
-            "{wait:?}"
-        );
+        assert!(wait >= interval && wait <= interval * 3, "{wait:?}");
     }
     peer.send_frame(crate::peer::CLOSE, b"");
     peer.expect_close(1000);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::binary::Process;
+use crate::binary::{Process, now};
 use crate::check_serves;
-use crate::peer::{CLOSE, PING, PONG, Peer, TEXT, close_payload, frame, upgrade};
+use crate::peer::{CLOSE, DEADLINE, PING, PONG, Peer, TEXT, close_payload, frame, upgrade};
 
 /// Long messages: more than the kernel buffers, and less than what makes a client too slow.
-const FLOOD: usize = 120;
+const FLOOD: usize = 160;
 
 /// Ends the connection by a reset, whatever is unread.
 fn reset(peer: Peer) {
@@ -99,9 +99,10 @@ fn a_reset_in_any_phase_frees_the_place_and_loses_nothing_said() {
 
 #[test]
 fn a_reset_instead_of_an_answer_to_our_close_holds_up_no_stop() {
-    let (mut process, address) = Process::serve("", &[]);
+    let (mut process, address) = Process::serve("", &["--close-timeout", "20s"]);
     let mut closing = Peer::open(address, "/ws");
     let mut polite = Peer::open(address, "/ws");
+    let begun = now();
     process.signal("TERM");
     closing.expect_close(1001);
     reset(closing);
@@ -110,6 +111,12 @@ fn a_reset_instead_of_an_answer_to_our_close_holds_up_no_stop() {
     polite.expect_end();
     drop(polite);
     assert_eq!(process.end(), Some(0));
+    let end = begun.elapsed();
+    println!("SIGTERM, and a reset instead of an answer to our Close: exit 0 after {end:.1?}");
+    assert!(
+        end < DEADLINE,
+        "close-timeout or shutdown-timeout had to help"
+    );
 }
 
 #[test]
@@ -179,6 +186,11 @@ fn a_half_close_behind_a_backlog_frees_the_place_when_it_is_heard() {
     peer.expect_close(1000);
     peer.expect_end();
     process.wait_for_descriptors(descriptors);
+    println!(
+        "{FLOOD} messages of 64 KiB, Close and a half-close: all were heard, descriptors \
+         {descriptors} -> {}",
+        process.descriptors()
+    );
     drop(peer);
     process.stop();
 }

@@ -8,19 +8,6 @@ use std::time::Duration;
 use crate::binary::{Process, now};
 use crate::peer::{CLOSE, DEADLINE, PING, PONG, Peer, TEXT, close_payload, frame, upgrade};
 
-const PING_INTERVAL: Duration = Duration::from_secs(2);
-const PONG_TIMEOUT: Duration = Duration::from_secs(1);
-const ARGUMENTS: [&str; 8] = [
-    "--ping-interval=2s",
-    "--pong-timeout=1s",
-    "--write-timeout=1s",
-    "--handshake-timeout=3s",
-    "--close-timeout=1s",
-    "--max-client-buffer=16M",
-    "--shutdown-timeout=10s",
-    "-v",
-];
-
 /// Clients who answer pings, each in a thread of its own.
 struct Answering {
     /// Who has heard a message, or why one hears nothing more.
@@ -92,32 +79,77 @@ fn rest(process: &Process, duration: Duration) {
     });
 }
 
+/// A crowd that answers, and one who does not.
 fn stop_and_go_on(duration: Duration) {
     const CLIENTS: usize = 20;
-    const MESSAGES: usize = 80;
+    const PING_INTERVAL: Duration = Duration::from_secs(4);
+    const PONG_TIMEOUT: Duration = Duration::from_secs(3);
 
-    let (mut process, address) = Process::serve("", &ARGUMENTS);
+    let arguments = ["--ping-interval=4s", "--pong-timeout=3s", "-v"];
+    let (mut process, address) = Process::serve("", &arguments);
     let mut answering = Answering::open(CLIENTS, address);
     answering.check();
+    let silent = Peer::open(address, "/ws/silent");
+    process.wait_until_idle();
+    process.signal("STOP");
+    rest(&process, duration);
+    process.signal("CONT");
+    let (pinged, ended) = watch(silent);
+    let gone = process.line(" cause=timed_out ");
+    assert!(gone.contains("room=\"silent\""), "{gone}");
+    // Another round.
+    rest(&process, PING_INTERVAL);
+    answering.check();
+    println!(
+        "stopped for {duration:?}, {:.1} intervals of silence: none of {CLIENTS} clients who \
+         answer is lost; who says nothing was pinged {pinged:.1?} and dropped {ended:.1?} after it",
+        duration.as_secs_f64() / PING_INTERVAL.as_secs_f64()
+    );
+    assert!(ended >= pinged + PONG_TIMEOUT / 2);
+    process.signal("TERM");
+    assert_eq!(process.end(), Some(0));
+    let last = process.lines.iter().last().unwrap_or_default();
+    let causes = format!(" ended={CLIENTS} timed_out=1");
+    let is_right = last.contains(" outcome=drained ") && last.ends_with(&causes);
+    assert!(is_right, "{last}");
+}
+
+/// What reaches the kernel while the process is stopped has been said in time, whatever the clock
+/// shows when it is read.
+#[test]
+#[ignore = "20 s: run by ./test faults"]
+fn what_arrives_while_the_process_is_stopped_is_in_time() {
+    const MESSAGES: usize = 120;
+    const STOP: Duration = Duration::from_secs(12);
+
+    // When the server goes on, the deadlines of a and b have passed by less than a second, and no
+    // other has. The first client's first Ping would come after 10 s, the second's after 7 s.
+    let arguments = [
+        "--ping-interval=10s",
+        "--pong-timeout=2500ms",
+        "--write-timeout=9s",
+        "--handshake-timeout=30s",
+        "--max-client-buffer=16M",
+        "-v",
+    ];
+    let (mut process, address) = Process::serve("", &arguments);
     let message = "x".repeat(64 * 1024);
-    // 1. One cannot be written any more, and takes it all while the server is stopped.
     let mut slow = Peer::open(address, "/ws/slow");
-    let mut fast = Peer::open(address, "/ws/slow");
-    // 2. One owes an answer to a Ping, and gives it while the server is stopped.
     let mut late = Peer::open(address, "/ws/late");
-    late.expect_frame(PING, b"");
+    // a. One cannot be written any more, and takes it all while the server is stopped.
+    let mut fast = Peer::open(address, "/ws/slow");
     for _ in 0..MESSAGES {
         fast.send_text(&message);
-        hear(&mut fast, &message);
+        fast.expect_text(&message);
     }
     close(fast);
-    // 3. One says its last words while the server is stopped; and half a request of one is there.
+    // b. One owes an answer to a Ping, and gives it while the server is stopped.
+    late.expect_frame(PING, b"");
+    // c. One says its last words while the server is stopped; and half a request of one is there.
     let mut leaving = Peer::open(address, "/ws/leaving");
     let mut opening = Peer::connect(address);
     let head = upgrade("/ws/opening");
     opening.send(&head[..50]);
-    // 4. One says nothing, ever.
-    let silent = Peer::open(address, "/ws/silent");
 
     // Within a wait, which ends by EINTR then, with not a word of what has arrived.
     process.wait_until_idle();
@@ -126,17 +158,14 @@ fn stop_and_go_on(duration: Duration) {
     leaving.send_text("last words");
     leaving.send_frame(CLOSE, b"");
     let reader = std::thread::spawn(move || {
-        slow.set_patience(duration + DEADLINE);
+        slow.set_patience(STOP + DEADLINE);
         for _ in 0..MESSAGES {
             hear(&mut slow, &message);
         }
         close(slow);
     });
-    rest(&process, duration);
+    rest(&process, STOP);
     process.signal("CONT");
-
-    // The silent one gets a Ping and the time to answer it, and then it is gone.
-    let watched = std::thread::spawn(move || watch(silent));
     close(late);
     leaving.expect_text("last words");
     leaving.expect_close(1000);
@@ -145,27 +174,14 @@ fn stop_and_go_on(duration: Duration) {
     opening.expect_upgrade();
     close(opening);
     reader.join().expect("it hears all");
-    answering.check();
-    let (pinged, ended) = watched.join().expect("it is pinged and dropped");
-    let gone = process.line(" cause=timed_out ");
-    assert!(gone.contains("room=\"silent\""), "{gone}");
-    // For more than another round.
-    rest(&process, PING_INTERVAL * 2);
-    answering.check();
-    println!(
-        "stopped for {duration:?}, {:.0} intervals of silence: none of {CLIENTS} clients who \
-         answer is lost; who says nothing was pinged {pinged:.1?} and dropped {ended:.1?} after it",
-        duration.as_secs_f64() / PING_INTERVAL.as_secs_f64()
-    );
-    assert!(ended >= pinged + PONG_TIMEOUT * 8 / 10);
     process.signal("TERM");
     assert_eq!(process.end(), Some(0));
     let last = process.lines.iter().last().unwrap_or_default();
-    let causes = format!(" closed=5 ended={CLIENTS} timed_out=1");
-    assert!(
-        last.contains(" outcome=drained ") && last.ends_with(&causes),
-        "{last}"
+    println!(
+        "stopped for {STOP:?} with a Pong, a Close, half a request and {MESSAGES} messages under \
+         way: all arrive"
     );
+    assert!(last.ends_with(" closed=5"), "{last}");
 }
 
 /// Hears a message, and answers the pings that come before it.
@@ -199,9 +215,9 @@ fn watch(mut peer: Peer) -> (Duration, Duration) {
 }
 
 #[test]
-#[ignore = "10 s: run by ./test faults"]
+#[ignore = "20 s: run by ./test faults"]
 fn a_stop_of_some_intervals_costs_nobody_the_connection() {
-    stop_and_go_on(Duration::from_secs(5));
+    stop_and_go_on(Duration::from_secs(10));
 }
 
 /// More clients than one wait tells of have answered their Ping when the server goes on, and for

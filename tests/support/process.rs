@@ -222,6 +222,12 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // What it said last is the evidence if a test has failed.
+        if std::thread::panicking() {
+            for line in self.lines.try_iter() {
+                eprintln!("{line}");
+            }
+        }
     }
 }
 
