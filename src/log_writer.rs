@@ -224,8 +224,8 @@ impl Shared {
                 Ok(count) => written += count,
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock | ErrorKind::Interrupted => {
-                        // Nobody but the end of the program wakes a writer that does not wait for
-                        // lines.
+                        // Without a bound, as in a write that blocks: nobody waits for this thread
+                        // but the end of the program, which wakes it.
                         let _ = self.filled.wait_timeout(self.lock(), RETRY_PAUSE);
                     }
                     _ => break,
