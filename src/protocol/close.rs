@@ -124,6 +124,11 @@ mod tests {
     }
 
     #[test]
+    fn a_code_is_shown_as_its_number() {
+        assert_eq!(CloseCode::TRY_AGAIN_LATER.to_string(), "1013");
+    }
+
+    #[test]
     fn an_empty_payload_has_no_code() {
         assert_eq!(CloseFrame::decode(b"").unwrap().code, None);
     }

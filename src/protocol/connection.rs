@@ -523,7 +523,9 @@ mod tests {
     fn after_our_close_messages_are_dropped_until_the_peers_close() {
         let mut connection = Connection::new(Limits::default());
         let mut output = Vec::new();
+        assert!(connection.is_open() && !connection.is_closed());
         connection.close(Some(CloseCode::GOING_AWAY), "", &mut output);
+        assert!(!connection.is_open() && !connection.is_closed());
         connection.close(Some(CloseCode::NORMAL), "", &mut output);
         assert_eq!(output, b"\x88\x02\x03\xe9");
         let bytes = [
@@ -535,6 +537,31 @@ mod tests {
         let (events, error, output) = hear_with(&mut connection, &bytes, 3);
         assert!(matches!(events[..], [Event::Ping, Event::Close(_)]) && error.is_none());
         assert!(output.is_empty() && connection.is_closed());
+    }
+
+    #[test]
+    fn every_kind_of_frame_counts_when_it_is_whole() {
+        // The heartbeat takes a count that grew for a sign of life, and one that stood for a trickle.
+        let frames = [
+            frame(0x01, b"first"),
+            frame(0x89, b"ping"),
+            frame(0x80, b"last"),
+            frame(0x82, b"whole"),
+            frame(0x8A, b"pong"),
+        ];
+        for cut in [1, 99] {
+            let mut connection = Connection::new(Limits::default());
+            for (bytes, count) in frames.iter().zip(1..) {
+                let (most, end) = bytes.split_at(bytes.len() - 1);
+                hear_with(&mut connection, most, cut);
+                assert_eq!(connection.frames_received(), count - 1, "it is not whole");
+                hear_with(&mut connection, end, cut);
+                assert_eq!(connection.frames_received(), count);
+            }
+            // In one piece it takes another path.
+            hear_with(&mut connection, &frames.concat(), usize::MAX);
+            assert_eq!(connection.frames_received(), 10);
+        }
     }
 
     #[test]

@@ -199,11 +199,76 @@ impl std::error::Error for HandshakeError {}
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::close::CloseFrame;
     use super::*;
 
     #[test]
     fn errors_are_small() {
         assert_eq!(size_of::<ProtocolError>(), 1);
         assert_eq!(size_of::<HandshakeError>(), 1);
+    }
+
+    /// Whether texts are short lines without control characters, no two of them the same.
+    fn tell_apart(texts: &[String]) -> bool {
+        let is_line = |text: &String| {
+            (1..=CloseFrame::MAX_REASON).contains(&text.len()) && !text.contains(char::is_control)
+        };
+        let distinct: BTreeSet<&String> = texts.iter().collect();
+        distinct.len() == texts.len() && texts.iter().all(is_line)
+    }
+
+    #[test]
+    fn reasons_tell_errors_apart_and_fit_where_they_go() {
+        use ProtocolError::*;
+        let errors = [
+            ReservedBits,
+            ReservedOpcode,
+            Unmasked,
+            LengthNotMinimal,
+            LengthTopBit,
+            ControlFragmented,
+            ControlTooLong,
+            UnexpectedContinuation,
+            ExpectedContinuation,
+            CloseTooShort,
+            InvalidCloseCode,
+            InvalidUtf8,
+            MessageTooBig,
+            TooManyFragments,
+        ];
+        assert!(tell_apart(&errors.map(|error| error.reason().to_owned())));
+        assert!(tell_apart(&errors.map(|error| error.to_string())));
+    }
+
+    #[test]
+    fn reasons_of_refusals_tell_them_apart() {
+        use HandshakeError::*;
+        let errors = [
+            MalformedHead,
+            BareLineFeed,
+            InvalidTarget,
+            InvalidHost,
+            UnexpectedBody,
+            RepeatedOrigin,
+            RepeatedVersion,
+            InvalidKey,
+            InvalidRoom,
+            OriginNotAllowed,
+            NotFound,
+            MethodNotAllowed,
+            TimedOut,
+            TargetTooLong,
+            UpgradeRequired,
+            UnsupportedVersion,
+            HeadTooLarge,
+            Full,
+            TooManyRooms,
+            Draining,
+            UnsupportedHttpVersion,
+        ];
+        assert!(tell_apart(&errors.map(|error| error.reason().to_owned())));
+        assert!(tell_apart(&errors.map(|error| error.to_string())));
     }
 }

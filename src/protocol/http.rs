@@ -496,6 +496,7 @@ mod tests {
 
     #[test]
     fn both_sides_of_the_longest_request_line() {
+        assert_eq!(MAX_REQUEST_LINE, 8192);
         let line = |len: usize| format!("GET /{} HTTP/1.1", "a".repeat(len - 14));
         let longest = head(&line(MAX_REQUEST_LINE), &["Host: example.com"]);
         assert_eq!(first_bad_byte(&longest), None);
@@ -510,6 +511,7 @@ mod tests {
 
     #[test]
     fn both_sides_of_the_largest_head() {
+        assert_eq!(MAX_HEAD, 16_384);
         let sized = |len: usize| {
             let empty = head("GET /ws HTTP/1.1", &["Host: a", "Cookie: "]).len();
             let field = format!("Cookie: {}", "a".repeat(len - empty));
@@ -710,7 +712,7 @@ mod tests {
                 "{host}"
             );
         }
-        let invalid: [&[&str]; 9] = [
+        let invalid: [&[&str]; 13] = [
             &[],
             &["Hosts: a"],
             &["Host:"],
@@ -720,6 +722,10 @@ mod tests {
             &["Host: user@a"],
             &["Host: a/b"],
             &["Host: \u{e9}"],
+            &["Host: [::1"],
+            &["Host: [::g]:80"],
+            &["Host: [::1]80"],
+            &["Host: [::1]:8x"],
         ];
         for fields in invalid {
             let refusal = refusal_of_fields(fields);

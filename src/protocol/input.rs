@@ -56,6 +56,7 @@ mod tests {
             let mut input = Input::new(&mut bytes);
             let first = input.take(2);
             assert_eq!(input.peek(), b"cdef");
+            assert!(!input.is_empty());
             (first, input.take(100))
         };
         assert_eq!((&*first, &*second), (&b"ab"[..], &b"cdef"[..]));

@@ -232,8 +232,11 @@ mod tests {
         assert!(same("http://127.0.0.1:8080", "127.0.0.1:8080"));
         assert!(same("https://example.com", "Example.com"));
         assert!(same("https://example.com", "example.com:443"));
+        assert!(same("http://example.com", "example.com:80"));
         assert!(same("http://[::1]:8080", "[::1]:8080"));
+        assert!(same("http://[2001:db8::]:8080", "[2001:db8::]:8080"));
         assert!(!same("https://example.com", "example.com:80"));
+        assert!(!same("http://example.com", "example.com:443"));
         assert!(!same("http://localhost:8080", "127.0.0.1:8080"));
         assert!(!same("http://127.0.0.1:8081", "127.0.0.1:8080"));
         assert!(!same("ftp://example.com", "example.com"));
@@ -257,8 +260,15 @@ mod tests {
             "https://*.",
             "https://a.*.com",
             "*.a.com",
+            "1http://a.com",
+            "ht_tp://a.com",
+            "://a.com",
         ] {
             assert_eq!(text.parse::<OriginPattern>(), Err(InvalidOrigin), "{text}");
         }
+        assert_eq!(
+            InvalidOrigin.to_string(),
+            "not an origin like https://example.com, https://*.example.com, same-origin or *"
+        );
     }
 }

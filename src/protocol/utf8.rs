@@ -90,6 +90,7 @@ mod tests {
         assert_eq!(first_bad_byte(b"\x80"), Some(0));
         assert_eq!(first_bad_byte(b"\xc0\xaf"), Some(0));
         assert_eq!(first_bad_byte(b"ok\xfe"), Some(2));
+        assert_eq!(InvalidUtf8.to_string(), "invalid UTF-8");
     }
 
     #[test]
