@@ -130,8 +130,7 @@ impl HubConfig {
         }
         let path = &self.handshake.path;
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#%\"<>\\^`{|}".contains(&byte);
-        if path.len() < 2
-            || !path.starts_with('/')
+        if !path.starts_with('/')
             || path.ends_with('/')
             || path == "/healthz"
             || !path.bytes().all(is_plain)
@@ -272,7 +271,7 @@ mod tests {
 
     #[test]
     fn paths_and_subprotocols_are_plain() {
-        for path in ["/ws", "/a/b", "/chat-1"] {
+        for path in ["/ws", "/w", "/a/b", "/chat-1"] {
             assert_eq!(
                 check(|config| config.handshake.path = path.to_owned()),
                 Ok(()),
