@@ -267,8 +267,11 @@ impl Client {
                 Some((self.closing_since + config.close_timeout, Due::Close))
             }
         };
+        // A transport that takes bytes again is tried at the end of this turn, and then looked at.
+        let is_tried = self.dirty && !self.outgoing.is_blocked() && !self.output_ended;
         let write = self
             .stalled_since
+            .filter(|_| !is_tried)
             .map(|since| (since + config.write_timeout, Due::Write));
         phase
             .into_iter()

@@ -52,10 +52,6 @@ impl Hub {
             // What it is blamed for not having said may be among what the driver has not read.
             return;
         }
-        if client.dirty && !client.outgoing.is_blocked() && due == Due::Write {
-            // The transport takes bytes again: it is tried at the end of this turn.
-            return;
-        }
         match due {
             Due::Handshake => match &client.phase {
                 // Nothing was asked, so nothing is answered.
