@@ -21,8 +21,8 @@ use mio::{Events, Interest, Poll, Token};
 pub(crate) const TEXT: u8 = 0x1;
 pub(crate) const BINARY: u8 = 0x2;
 pub(crate) const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
-const PONG: u8 = 0xA;
+pub(crate) const PING: u8 = 0x9;
+pub(crate) const PONG: u8 = 0xA;
 
 /// Clients that connect together. The server's backlog is 128, and whoever finds it full tries
 /// again after a second.
@@ -56,8 +56,8 @@ impl Deadline {
 
 /// A running server. It is killed when the test is done with it, and its `strace` ends with it.
 pub(crate) struct Server {
-    child: Child,
-    address: SocketAddr,
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
     /// Its lines on stderr. Ends when the server has ended, and its `strace` as well.
     pub(crate) stderr: Receiver<String>,
     trace: Option<PathBuf>,
@@ -361,7 +361,7 @@ impl Client {
 }
 
 /// The first frame, if it is complete: its opcode, its payload, and what follows it.
-fn split_frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(crate) fn split_frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let ([first, second], rest) = bytes.split_first_chunk()?;
     // The server neither fragments nor uses an extension nor masks.
     assert_eq!(first & 0xF0, 0x80, "FIN, and no RSV bit");
