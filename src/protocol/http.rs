@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use httparse::{Error, Status};
+
 use super::error::HandshakeError;
 use super::input::Input;
 
@@ -107,22 +109,18 @@ impl<'h> Request<'h> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut parsed = httparse::Request::new(&mut fields);
         match parsed.parse(head) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Err(httparse::Error::Version) => return Err(HandshakeError::UnsupportedHttpVersion),
-            Err(httparse::Error::TooManyHeaders) => return Err(HandshakeError::HeadTooLarge),
-            Ok(httparse::Status::Partial) | Err(_) => return Err(HandshakeError::MalformedHead),
-        }
-        if parsed.version != Some(1) {
-            return Err(HandshakeError::UnsupportedHttpVersion);
+            Ok(Status::Complete(_)) if parsed.version == Some(1) => {}
+            Ok(Status::Complete(_)) | Err(Error::Version) if names_a_version(head) => {
+                return Err(HandshakeError::UnsupportedHttpVersion);
+            }
+            Err(Error::TooManyHeaders) => return Err(HandshakeError::HeadTooLarge),
+            Ok(_) | Err(_) => return Err(HandshakeError::MalformedHead),
         }
         let (Some(method), Some(target)) = (parsed.method, parsed.path) else {
             return Err(HandshakeError::MalformedHead);
         };
-        let fields = parsed
-            .headers
-            .iter()
-            .map(|field| (field.name, field.value))
-            .collect();
+        let fields = parsed.headers.iter();
+        let fields = fields.map(|field| (field.name, field.value)).collect();
         let (authority, path_and_query) = split_target(target)?;
         let (path, query) = match path_and_query.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -239,6 +237,14 @@ fn is_host(text: &str) -> bool {
     let is_escape = |text: &str| text.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
     let is_name = name.bytes().all(is_plain) && name.split('%').skip(1).all(is_escape);
     !name.is_empty() && is_name && is_port(port)
+}
+
+/// Whether the request line ends with a version as its third part (RFC 9112, sections 2.3 and 3).
+fn names_a_version(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or(head);
+    let mut parts = line.split(|byte| *byte == b' ');
+    matches!(parts.nth(2), Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+        if major.is_ascii_digit() && minor.is_ascii_digit() && parts.next().is_none())
 }
 
 /// The authority, if the target is absolute, and the path with its query (RFC 9112, section 3.2).
@@ -595,9 +601,7 @@ mod tests {
 
     #[test]
     fn only_version_1_1_is_supported() {
-        for version in [
-            "HTTP/0.9", "HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "HTTP/9.9", "http/1.1",
-        ] {
+        for version in ["HTTP/0.9", "HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "HTTP/9.9"] {
             let refusal = refusal_of_line(&format!("GET /ws {version}"));
             assert_eq!(
                 refusal,
@@ -624,10 +628,22 @@ mod tests {
             " GET /ws HTTP/1.1",
             "G(T /ws HTTP/1.1",
             "GET /ws HTTP/1.1 ",
+            "GET /ws HTTP/2.0 ",
+            "GET /ws  HTTP/1.1",
+            "GET /w s HTTP/1.1",
+            "GET /w s HTTP/2.0",
+            "GET /ws http/1.1",
+            "GET /ws HTTP/1.10",
+            "GET /ws HTTP/2",
+            "GET /ws HTTP/a.1",
+            "GET /ws HTTP/1.a",
+            "GET /ws HTTP/1-1",
+            "GET /ws RTSP/1.0",
+            "GET /ws ",
             "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443",
         ] {
-            let status = refusal_of_line(line).map(HandshakeError::status);
-            assert!(matches!(status, Some(400 | 505)), "{line:?}: {status:?}");
+            let refusal = refusal_of_line(line);
+            assert_eq!(refusal, Some(HandshakeError::MalformedHead), "{line:?}");
         }
     }
 
