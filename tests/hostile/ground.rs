@@ -1,0 +1,197 @@
+//! Where cases are run: a server, a room, and the control pair in it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::case::{Case, Expected, PATH, shown};
+use crate::client::Client;
+use crate::pair::{Overheard, Pair, Tally};
+use crate::peer::Peer;
+use crate::process::Process;
+
+/// How often the control pair talks.
+const PACE: Duration = Duration::from_millis(2);
+
+/// What is promised of the latency of 99 in 100 messages of the control pair. It is asked for where
+/// the server is as fast as it is meant to be: in release.
+const MAX_P99: Duration = Duration::from_millis(50);
+
+/// What all themes have found so far.
+static TOTAL: Mutex<Total> = Mutex::new(Total {
+    cases: 0,
+    tallies: Vec::new(),
+});
+
+struct Total {
+    cases: usize,
+    tallies: Vec<Tally>,
+}
+
+/// A server with these flags, and the control pair.
+pub(crate) struct Ground {
+    pub(crate) server: Process,
+    pub(crate) address: SocketAddr,
+    pub(crate) pair: Pair,
+    theme: &'static str,
+    /// Descriptors before anybody was connected, and with the pair.
+    alone: usize,
+    with_pair: usize,
+    /// The names of the cases so far.
+    cases: BTreeSet<String>,
+    failures: Vec<String>,
+}
+
+impl Ground {
+    pub(crate) fn start(theme: &'static str, flags: &[&str]) -> Self {
+        let (server, address) = Process::serve("", flags);
+        Self::around(theme, server, address)
+    }
+
+    /// The same around a server that runs already.
+    pub(crate) fn around(theme: &'static str, server: Process, address: SocketAddr) -> Self {
+        // Who is served by now has been counted.
+        let mut visitor = Peer::open(address, PATH);
+        visitor.check_echo();
+        let alone = server.descriptors() - 1;
+        drop(visitor);
+        server.wait_for_descriptors(alone);
+        let pair = Pair::start(address, PATH, PACE);
+        pair.look().expect("the control pair talks");
+        let with_pair = server.descriptors();
+        assert_eq!(with_pair, alone + 2, "descriptors with the control pair");
+        Self {
+            server,
+            address,
+            pair,
+            theme,
+            alone,
+            with_pair,
+            cases: BTreeSet::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Runs cases one after another. Behind each, the room has heard what it had to, and the
+    /// server's descriptors are back.
+    pub(crate) fn run(&mut self, cases: Vec<Case>) {
+        for case in cases {
+            self.attempt(&case.name, |ground| ground.check(&case));
+        }
+    }
+
+    /// Runs one case, whatever its name.
+    pub(crate) fn check(&self, case: &Case) -> Result<(), String> {
+        let mut client = Client::connect(self.address);
+        let failure = check(case, &mut client, &self.pair);
+        let overheard = self.pair.look()?;
+        drop(client);
+        failure?;
+        check_room(&case.expected, &overheard)
+    }
+
+    /// Runs cases that wait all at once. The room must not hear a word of them.
+    pub(crate) fn run_together(&mut self, cases: &[Case]) {
+        let (address, pair) = (self.address, &self.pair);
+        let failures: Vec<Result<(), String>> = std::thread::scope(|scope| {
+            let spawn =
+                |case| scope.spawn(move || check(case, &mut Client::connect(address), pair));
+            let running: Vec<_> = cases.iter().map(spawn).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, Result<(), String>>| {
+                thread.join().unwrap_or(Err("it panicked".to_owned()))
+            };
+            running.into_iter().map(join).collect()
+        });
+        for (case, failure) in cases.iter().zip(failures) {
+            self.attempt(&case.name, |_| failure);
+        }
+        self.attempt("the room hears nothing of those who wait", |ground| {
+            let overheard = ground.pair.look()?;
+            let silent = overheard.iter().all(Vec::is_empty);
+            silent.then_some(()).ok_or_else(|| shown(&overheard[0]))
+        });
+    }
+
+    /// Runs one case that no table can hold.
+    pub(crate) fn attempt(&mut self, name: &str, case: impl FnOnce(&Self) -> Result<(), String>) {
+        let is_new = self.cases.insert(name.to_owned());
+        assert!(is_new, "there are two cases '{name}'");
+        if let Err(failure) = case(self) {
+            self.failures.push(format!("{name}: {failure}"));
+        }
+        // Whoever was in it has left.
+        self.server.wait_for_descriptors(self.with_pair);
+    }
+
+    /// Lets the pair take leave, and the server stop; fails if anything has failed.
+    pub(crate) fn end(mut self) {
+        let tally = self.pair.stop();
+        self.server.wait_for_descriptors(self.alone);
+        Peer::open(self.address, PATH).check_echo();
+        self.server.stop();
+        println!(
+            "{}: {} cases; control pair: {tally}",
+            self.theme,
+            self.cases.len(),
+        );
+        let failures = self.failures.join("\n");
+        assert!(failures.is_empty(), "{}:\n{failures}", self.theme);
+        let Tally {
+            lost,
+            doubled,
+            disordered,
+            ..
+        } = tally;
+        assert_eq!((lost, doubled, disordered), (0, 0, 0), "{tally}");
+        assert!(
+            cfg!(debug_assertions) || tally.latency(990) < MAX_P99,
+            "{tally}"
+        );
+        print_total(self.cases.len(), tally);
+    }
+}
+
+/// One line with all that this process has found so far: the last one has the whole.
+fn print_total(cases: usize, tally: Tally) {
+    let mut total = TOTAL
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    total.cases += cases;
+    total.tallies.push(tally);
+    let mut all = Tally::default();
+    for tally in &total.tallies {
+        all.add(tally);
+    }
+    println!(
+        "hostile clients: {} cases; control pair: {all}",
+        total.cases
+    );
+}
+
+fn check(case: &Case, client: &mut Client, pair: &Pair) -> Result<(), String> {
+    let seen = client.run(&case.steps, pair)?;
+    let Expected { outcome, at, .. } = &case.expected;
+    if seen != *outcome {
+        return Err(format!("\n  expected {outcome}\n  but saw  {seen}"));
+    }
+    match at {
+        Some(range) if !range.contains(&client.lasted) => Err(format!(
+            "it ended after {:?}, not in {range:?}",
+            client.lasted
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_room(expected: &Expected, overheard: &Overheard) -> Result<(), String> {
+    for heard in overheard {
+        if *heard != expected.room {
+            let (room, heard) = (shown(&expected.room), shown(heard));
+            return Err(format!(
+                "\n  the room was to hear {room}\n  but heard {heard}"
+            ));
+        }
+    }
+    Ok(())
+}
