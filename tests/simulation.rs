@@ -62,7 +62,7 @@ const STEPS: usize = 600;
 /// Of so many seeds one is played twice.
 const TWICE: u64 = 20;
 
-/// How long the long run takes, in seconds, if `SECONDS` does not say otherwise.
+/// How long the long run takes, in seconds, if `SECONDS_OF_SIMULATION` does not say otherwise.
 const LONG: u64 = 3600;
 
 #[test]
@@ -92,10 +92,10 @@ fn every_seed_holds() {
 }
 
 #[test]
-#[ignore = "an hour, or SECONDS=…; from seed 1,000,000 on, or SEED=…"]
+#[ignore = "an hour, or SECONDS_OF_SIMULATION=…; from seed 1,000,000 on, or from SEED=…"]
 fn long() {
     let started = clock();
-    let limit = Duration::from_secs(variable("SECONDS").unwrap_or(LONG));
+    let limit = Duration::from_secs(variable("SECONDS_OF_SIMULATION").unwrap_or(LONG));
     let first = variable("SEED").unwrap_or(1_000_000);
     let last = AtomicU64::new(first);
     let tally = play(first, |seed| {
