@@ -182,7 +182,8 @@ impl Client {
             }
             rest = behind;
         }
-        self.rest = rest.to_vec();
+        let taken = self.rest.len() - rest.len();
+        self.rest.drain(..taken);
     }
 
     pub(crate) fn is_open(&self) -> bool {

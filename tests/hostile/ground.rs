@@ -14,8 +14,9 @@ use crate::process::Process;
 /// How often the control pair talks.
 const PACE: Duration = Duration::from_millis(2);
 
-/// What is promised of the latency of 99 in 100 messages of the control pair. It is asked for where
-/// the server is as fast as it is meant to be: in release.
+/// What is promised of the latency of 99 in 100 messages of the control pair: beside what a busy
+/// machine keeps the pair itself waiting. It is asked for where the server is as fast as it is meant
+/// to be: in release.
 const MAX_P99: Duration = Duration::from_millis(50);
 
 /// What all themes have found so far.
@@ -145,7 +146,7 @@ impl Ground {
         } = tally;
         assert_eq!((lost, doubled, disordered), (0, 0, 0), "{tally}");
         assert!(
-            cfg!(debug_assertions) || tally.latency(990) < MAX_P99,
+            cfg!(debug_assertions) || tally.latency(990) < MAX_P99 + tally.delay(990),
             "{tally}"
         );
         print_total(self.cases.len(), tally);

@@ -46,6 +46,9 @@ pub(crate) struct Tally {
     /// From when each was due to be said, to when the later of the two heard it. What holds up the
     /// pair counts for each message that is due meanwhile.
     latencies: Vec<Duration>,
+    /// From when each was due to be said, to when it was: what the machine kept the pair itself
+    /// waiting, whatever the server did.
+    delays: Vec<Duration>,
 }
 
 impl Tally {
@@ -56,29 +59,44 @@ impl Tally {
         self.doubled += other.doubled;
         self.disordered += other.disordered;
         self.latencies.extend(&other.latencies);
+        self.delays.extend(&other.delays);
+        self.sort();
+    }
+
+    fn sort(&mut self) {
         self.latencies.sort_unstable();
+        self.delays.sort_unstable();
     }
 
     /// The latency that so many of a thousand messages do not exceed.
     pub(crate) fn latency(&self, per_mille: usize) -> Duration {
-        let last = self.latencies.len().saturating_sub(1);
-        let index = (self.latencies.len() * per_mille).div_ceil(1000);
-        let index = index.saturating_sub(1).min(last);
-        self.latencies.get(index).copied().unwrap_or_default()
+        quantile(&self.latencies, per_mille)
     }
+
+    /// The same for the machine's part in it.
+    pub(crate) fn delay(&self, per_mille: usize) -> Duration {
+        quantile(&self.delays, per_mille)
+    }
+}
+
+fn quantile(sorted: &[Duration], per_mille: usize) -> Duration {
+    let rank = (sorted.len() * per_mille).div_ceil(1000);
+    sorted.get(rank.max(1) - 1).copied().unwrap_or_default()
 }
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} messages, {} lost, {} doubled, {} out of order, p99 {:.1} ms, worst {:.1} ms",
+            "{} messages, {} lost, {} doubled, {} out of order, p99 {:.1} ms, worst {:.1} ms \
+             (said with a delay of p99 {:.1} ms)",
             self.said,
             self.lost,
             self.doubled,
             self.disordered,
             self.latency(990).as_secs_f64() * 1e3,
             self.latency(1000).as_secs_f64() * 1e3,
+            self.delay(990).as_secs_f64() * 1e3,
         )
     }
 }
@@ -167,7 +185,8 @@ fn listen(index: usize, mut stream: TcpStream, events: &Sender<Event>) {
             let _ = events.send(Event::Heard(index, frame, at));
             bytes = rest;
         }
-        begun = bytes.to_vec();
+        let taken = begun.len() - bytes.len();
+        begun.drain(..taken);
     }
     let _ = events.send(Event::Ended(index));
 }
@@ -228,7 +247,7 @@ impl Talk {
             }
         }
         self.take_leave();
-        self.tally.latencies.sort_unstable();
+        self.tally.sort();
         self.tally
     }
 
@@ -245,6 +264,8 @@ impl Talk {
             is_heard: [false; 2],
         });
         self.tally.said += 1;
+        let delay = Instant::now().saturating_duration_since(due);
+        self.tally.delays.push(delay);
     }
 
     fn handle(&mut self, event: Event) {
