@@ -50,6 +50,18 @@ impl Client {
 
     /// Does the steps of a case, and reads to the end.
     pub(crate) fn run(&mut self, steps: &[Step], pair: &Pair) -> Result<Outcome, String> {
+        self.act(steps, pair)?;
+        Ok(self.finish())
+    }
+
+    /// Reads to the end.
+    pub(crate) fn finish(&mut self) -> Outcome {
+        self.read_until(LIMIT, |_| false);
+        self.outcome()
+    }
+
+    /// Does the steps of a case.
+    pub(crate) fn act(&mut self, steps: &[Step], pair: &Pair) -> Result<(), String> {
         for step in steps {
             match step {
                 Step::Send(bytes) => self.send(bytes),
@@ -64,12 +76,11 @@ impl Client {
                     // The server may have reset the connection already, which shows below.
                     let _ = self.stream().shutdown(Shutdown::Write);
                 }
-                Step::Reset => return Ok(self.reset()),
+                Step::Reset => self.reset(),
                 Step::Overstay => self.overstay(pair)?,
             }
         }
-        self.read_until(LIMIT, |_| false);
-        Ok(self.outcome())
+        Ok(())
     }
 
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
@@ -147,14 +158,13 @@ impl Client {
     }
 
     /// Closes with RST, as `SO_LINGER` of zero has it.
-    pub(crate) fn reset(&mut self) -> Outcome {
+    pub(crate) fn reset(&mut self) {
         if let Some(stream) = self.stream.take() {
             SockRef::from(&stream)
                 .set_linger(Some(Duration::ZERO))
                 .expect("it is a TCP socket");
         }
         self.ended(End::Ours);
-        self.outcome()
     }
 
     fn hear(&mut self, bytes: &[u8]) {

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::case::{Case, Expected, PATH, shown};
-use crate::client::Client;
+use crate::case::{Case, Expected, Outcome, PATH, shown};
+use crate::client::{Client, LIMIT};
 use crate::pair::{Overheard, Pair, Tally};
 use crate::peer::Peer;
 use crate::process::Process;
@@ -14,9 +14,9 @@ use crate::process::Process;
 /// How often the control pair talks.
 const PACE: Duration = Duration::from_millis(2);
 
-/// What is promised of the latency of 99 in 100 messages of the control pair: beside what a busy
-/// machine keeps the pair itself waiting. It is asked for where the server is as fast as it is meant
-/// to be: in release.
+/// What is promised of the latency of 99 in 100 messages of the control pair, beside what a busy
+/// machine keeps the pair itself waiting. It is asked for in release, where the server is as fast
+/// as it is meant to be.
 const MAX_P99: Duration = Duration::from_millis(50);
 
 /// What all themes have found so far.
@@ -118,26 +118,62 @@ impl Ground {
     pub(crate) fn attempt(&mut self, name: &str, case: impl FnOnce(&Self) -> Result<(), String>) {
         let is_new = self.cases.insert(name.to_owned());
         assert!(is_new, "there are two cases '{name}'");
-        if let Err(failure) = case(self) {
-            self.failures.push(format!("{name}: {failure}"));
-        }
+        let outcome = case(self);
+        self.note(name, outcome);
         // Whoever was in it has left.
-        self.server.wait_for_descriptors(self.with_pair);
+        let what = format!("what '{name}' held is let go");
+        self.server.wait_for(&what, LIMIT, || {
+            let open = self.server.descriptors();
+            if open == self.with_pair {
+                Ok(())
+            } else {
+                Err(open)
+            }
+        });
+    }
+
+    fn note(&mut self, name: &str, outcome: Result<(), String>) {
+        if let Err(failure) = outcome {
+            println!("{}: {name}: {failure}", self.theme);
+            self.failures.push(name.to_owned());
+        }
     }
 
     /// Lets the pair take leave, and the server stop; fails if anything has failed.
-    pub(crate) fn end(mut self) {
+    pub(crate) fn end(self) {
+        self.end_among(Vec::new());
+    }
+
+    /// The same while clients are there that have done the steps of these cases.
+    pub(crate) fn end_among(mut self, cases: Vec<Case>) {
+        let mut present = Vec::new();
+        for case in cases {
+            let mut client = Client::connect(self.address);
+            let done = client.act(&case.steps, &self.pair);
+            self.cases.insert(case.name.clone());
+            self.note(&case.name, done);
+            present.push((case, client));
+        }
         let tally = self.pair.stop();
-        self.server.wait_for_descriptors(self.alone);
-        Peer::open(self.address, PATH).check_echo();
-        self.server.stop();
-        println!(
-            "{}: {} cases; control pair: {tally}",
-            self.theme,
-            self.cases.len(),
-        );
+        self.server.wait_for_descriptors(self.alone + present.len());
+        Peer::open(self.address, "/ws/visitor").check_echo();
+        self.server.signal("TERM");
+        let mut outcomes = Vec::new();
+        for (case, mut client) in present {
+            let seen = client.finish();
+            outcomes.push((case.name, compare(&case.expected, &seen, client.lasted)));
+        }
+        assert_eq!(self.server.end(), Some(0), "the exit code");
+        for (name, outcome) in outcomes {
+            if let Err(failure) = outcome {
+                println!("{}: {name}: {failure}", self.theme);
+                self.failures.push(name);
+            }
+        }
+        let (theme, count) = (self.theme, self.cases.len());
+        println!("{theme}: {count} cases; control pair: {tally}");
         let failures = self.failures.join("\n");
-        assert!(failures.is_empty(), "{}:\n{failures}", self.theme);
+        assert!(failures.is_empty(), "{theme}, see above:\n{failures}");
         let Tally {
             lost,
             doubled,
@@ -149,7 +185,7 @@ impl Ground {
             cfg!(debug_assertions) || tally.latency(990) < MAX_P99 + tally.delay(990),
             "{tally}"
         );
-        print_total(self.cases.len(), tally);
+        print_total(count, tally);
     }
 }
 
@@ -172,15 +208,18 @@ fn print_total(cases: usize, tally: Tally) {
 
 fn check(case: &Case, client: &mut Client, pair: &Pair) -> Result<(), String> {
     let seen = client.run(&case.steps, pair)?;
-    let Expected { outcome, at, .. } = &case.expected;
-    if seen != *outcome {
+    compare(&case.expected, &seen, client.lasted)
+}
+
+fn compare(expected: &Expected, seen: &Outcome, lasted: Duration) -> Result<(), String> {
+    let Expected { outcome, at, .. } = expected;
+    if seen != outcome {
         return Err(format!("\n  expected {outcome}\n  but saw  {seen}"));
     }
     match at {
-        Some(range) if !range.contains(&client.lasted) => Err(format!(
-            "it ended after {:?}, not in {range:?}",
-            client.lasted
-        )),
+        Some(range) if !range.contains(&lasted) => {
+            Err(format!("it ended after {lasted:?}, not in {range:?}"))
+        }
         _ => Ok(()),
     }
 }

@@ -156,3 +156,37 @@ fn times() {
     ground.run_together(&cases.into_iter().flatten().collect::<Vec<_>>());
     ground.end();
 }
+
+/// Clients who do not help the server to stop: it stops all the same.
+#[test]
+fn stops() {
+    let request = upgrade(PATH);
+    let half_a_frame = frame(TEXT, b"never said");
+    let told = || failed(1001, "");
+    let flags = ["--close-timeout=1s", "--shutdown-timeout=20s"];
+    Ground::start("stop", &flags).end_among(vec![
+        case("a stop, and silence", Vec::new(), nothing()),
+        case(
+            "a stop within a head",
+            raw(&request[..40]),
+            refused(503, "the server is stopping"),
+        ),
+        case("a stop that is not answered", opened(Vec::new()), told()),
+        case("a stop within a frame", open(&half_a_frame[..9]), told()),
+        case(
+            "a stop within a fragmented message",
+            open(frame(unfinished(TEXT), b"never said")),
+            told(),
+        ),
+        case(
+            "a stop behind a failure",
+            open(frame(0x83, b"")),
+            failed(1002, "reserved opcode"),
+        ),
+        case(
+            "a stop behind a refusal",
+            raw("nonsense\r\n\r\n"),
+            refused(400, "malformed request head"),
+        ),
+    ]);
+}
