@@ -279,3 +279,20 @@ impl Client {
             .min_by_key(|(deadline, _)| *deadline)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_shown_with_its_place_and_its_number() {
+        assert_eq!(ClientId::new(3, 14).to_string(), "3.14");
+    }
+
+    #[test]
+    fn a_peer_is_shown_as_its_address() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 8080));
+        assert_eq!(Peer::Inet(address).to_string(), "127.0.0.1:8080");
+        assert_eq!(Peer::Unix.to_string(), "unix");
+    }
+}

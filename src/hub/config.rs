@@ -243,6 +243,14 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_bounded_by_what_a_client_may_owe_and_by_itself() {
+        let mut config = HubConfig::default();
+        assert_eq!(config.batch_limit(), 262_144);
+        config.max_client_buffer = config.min_client_buffer() + 1000;
+        assert_eq!(config.batch_limit(), 1000);
+    }
+
+    #[test]
     fn a_heartbeat_may_be_off_but_not_overlap() {
         let seconds = Duration::from_secs;
         assert_eq!(
@@ -263,6 +271,11 @@ mod tests {
         assert_eq!(error.to_string(), "write timeout must not be 0");
         let error = check(|config| config.close_timeout = Duration::MAX).unwrap_err();
         assert_eq!(error.to_string(), "close timeout is longer than a year");
+        let year = Duration::from_secs(31_536_000);
+        assert_eq!(check(|config| config.write_timeout = year), Ok(()));
+        let longer = year + Duration::from_nanos(1);
+        let error = check(|config| config.write_timeout = longer);
+        assert_eq!(error, Err(HubConfigError::TooLong("write timeout")));
         assert_eq!(
             check(|config| config.max_rooms = 0),
             Err(HubConfigError::Zero("max rooms"))
@@ -284,7 +297,14 @@ mod tests {
             let error = check(|config| config.handshake.path = path.to_owned());
             assert_eq!(error, Err(HubConfigError::Path), "{path}");
         }
-        let error = check(|config| config.handshake.subprotocols = vec!["a b".to_owned()]);
-        assert_eq!(error, Err(HubConfigError::Subprotocol));
+        let offer = |name: &str| {
+            check(|config| config.handshake.subprotocols = vec!["v1".to_owned(), name.to_owned()])
+        };
+        for name in ["chat", "v2.example.com", "!#$%&'*+-.^_`|~"] {
+            assert_eq!(offer(name), Ok(()), "{name}");
+        }
+        for name in ["", "a b", "a,b", "a/b", "ü"] {
+            assert_eq!(offer(name), Err(HubConfigError::Subprotocol), "{name}");
+        }
     }
 }

@@ -107,3 +107,53 @@ pub struct Departure {
     /// The most that it owed at once, in bytes.
     pub peak_backlog: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_labelled_and_told_in_words() {
+        let cases = [
+            (
+                Disconnect::Closed(None),
+                "closed",
+                "closed by the client without a code",
+            ),
+            (
+                Disconnect::Closed(Some(CloseCode::NORMAL)),
+                "closed",
+                "closed by the client with 1000",
+            ),
+            (
+                Disconnect::Ended(CloseCode::GOING_AWAY),
+                "ended",
+                "closed by the server with 1001",
+            ),
+            (Disconnect::Gone, "gone", "ended without a close"),
+            (Disconnect::Reset, "reset", "connection reset"),
+            (
+                Disconnect::Protocol(ProtocolError::Unmasked),
+                "protocol",
+                "frame not masked, closed with 1002",
+            ),
+            (
+                Disconnect::Flood,
+                "flood",
+                "too many control frames, closed with 1008",
+            ),
+            (Disconnect::TooSlow, "too_slow", "too slow"),
+            (Disconnect::TimedOut, "timed_out", "no answer to a ping"),
+            (
+                Disconnect::Refused(HandshakeError::NotFound),
+                "refused",
+                "refused with 404: not found",
+            ),
+            (Disconnect::Answered, "answered", "request answered"),
+        ];
+        for (cause, label, words) in cases {
+            assert_eq!(cause.label(), label);
+            assert_eq!(cause.to_string(), words);
+        }
+    }
+}

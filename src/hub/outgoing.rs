@@ -402,6 +402,9 @@ mod tests {
         outgoing.skip(10, 1980, 1);
         outgoing.append(&batch, MAX).unwrap();
         assert_eq!(owed(&outgoing).len(), 20);
+        outgoing.skip(300, 1700, 1);
+        outgoing.append(&batch, MAX).unwrap();
+        assert_eq!(owed(&outgoing).len(), 320);
         assert_eq!(Rc::strong_count(&batch), 1);
         outgoing.skip(0, 1400, 1);
         outgoing.append(&batch, MAX).unwrap();
@@ -447,6 +450,16 @@ mod tests {
     }
 
     #[test]
+    fn messages_left_out_one_behind_the_other_cost_as_much_as_one() {
+        let mut outgoing = Outgoing::default();
+        for i in 0..100 {
+            outgoing.skip(3 * i, 3, 1);
+        }
+        assert_eq!(outgoing.owed(), size_of::<Splice>());
+        assert_eq!(outgoing.skipped_messages(), 100);
+    }
+
+    #[test]
     fn clearing_releases_everything_and_knows_the_frame_boundary() {
         let batch = batch("abc");
         let mut outgoing = Outgoing::default();
@@ -456,7 +469,9 @@ mod tests {
         assert!(outgoing.clear());
         outgoing.append(&batch, MAX).unwrap();
         outgoing.advance(1);
+        outgoing.set_blocked(true);
         assert!(!outgoing.clear());
+        assert!(outgoing.is_blocked(), "the transport is as full as it was");
         assert_eq!((Rc::strong_count(&batch), outgoing.owed()), (1, 0));
         assert_eq!(outgoing.peak(), 2 * (3 + PIECE_COST));
     }

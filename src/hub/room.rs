@@ -254,6 +254,33 @@ mod tests {
     }
 
     #[test]
+    fn little_in_a_large_buffer_is_copied_out_of_it() {
+        let mut rooms = Rooms::default();
+        let room = rooms.create("");
+        rooms.spares.push(Vec::with_capacity(MAX_SPARE));
+        rooms.say(room, MessageKind::Binary, &vec![0; MAX_COPIED]);
+        let batch = rooms.seal_next().unwrap().1;
+        assert_eq!(batch.capacity(), batch.len());
+        assert_eq!(rooms.spares.len(), 1, "the buffer is there for the next");
+    }
+
+    #[test]
+    fn buffers_that_are_kept_are_bounded_in_size_and_number() {
+        let mut rooms = Rooms::default();
+        let room = rooms.create("");
+        rooms.spares.push(Vec::with_capacity(MAX_SPARE + 1));
+        rooms.say(room, MessageKind::Text, b"short");
+        rooms.seal_next();
+        assert_eq!(rooms.spares.len(), 0);
+        for i in 0..2 * MAX_SPARES {
+            let room = rooms.create(&i.to_string());
+            rooms.say(room, MessageKind::Text, b"short");
+        }
+        while rooms.seal_next().is_some() {}
+        assert_eq!(rooms.spares.len(), MAX_SPARES);
+    }
+
+    #[test]
     fn a_room_may_go_with_its_batch() {
         let mut rooms = Rooms::default();
         let room = rooms.create("");

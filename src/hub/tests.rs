@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::protocol::http::Request;
-use crate::protocol::{Message, Opcode, ProtocolError};
+use crate::protocol::{Message, Opcode, ProtocolError, unmask};
 
 const KEY: [u8; 4] = [1, 2, 3, 4];
 
@@ -68,12 +68,9 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     bytes.extend_from_slice(&KEY);
-    bytes.extend(
-        payload
-            .iter()
-            .zip(KEY.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
+    let start = bytes.len();
+    bytes.extend_from_slice(payload);
+    unmask(&mut bytes[start..], KEY, 0);
     bytes
 }
 
@@ -157,7 +154,7 @@ impl World {
                 continue;
             };
             let is_stuck = stuck.contains(&id);
-            let bytes: Vec<u8> = outgoing.pieces().flatten().copied().collect();
+            let bytes = outgoing.pieces().collect::<Vec<_>>().concat();
             let written = if is_stuck { 0 } else { bytes.len() };
             outgoing.advance(written);
             let _ = self.hub.flushed(id, written, is_stuck, self.now);
@@ -339,17 +336,36 @@ fn who_owes_too_much_goes_and_the_others_hear_everything() {
     }
     assert_eq!(heard, 4);
     // Nothing was written to it, so its stream ends with a frame and it may be told.
-    let outgoing: Vec<u8> = world
-        .hub
-        .outgoing(slow)
-        .unwrap()
-        .pieces()
-        .flatten()
-        .copied()
-        .collect();
+    let pieces: Vec<_> = world.hub.outgoing(slow).unwrap().pieces().collect();
+    let outgoing = pieces.concat();
     assert_eq!(readable(&outgoing), "[88:1013]");
     world.pass(seconds(6));
     assert_eq!(world.reap(), [(slow, Disconnect::TooSlow)]);
+}
+
+#[test]
+fn who_is_dropped_in_the_middle_of_a_turn_hears_nothing_of_it() {
+    // What was owed is gone: whatever came behind that gap would look like the whole.
+    let mut world = World::new(|config| config.max_client_buffer = config.min_client_buffer());
+    let [sender, slow] = [world.connect("/ws"), world.connect("/ws")];
+    for _ in 0..2 {
+        world.receive(sender, &text(&"x".repeat(60_000)));
+        world.flush(&[slow]);
+    }
+    let counted = world.hub.metrics().messages_sent;
+    world.receive(sender, &text("of this turn"));
+    let mut outbox = world.hub.outbox(world.now);
+    assert!(!outbox.send(slow, MessageKind::Binary, &vec![0; 20_000]));
+    world.hub.writable(slow);
+    let got = world.flush(&[]);
+    let heard = |id| {
+        got.iter()
+            .find(|(who, _)| *who == id)
+            .map(|(_, bytes)| readable(bytes))
+    };
+    assert_eq!(heard(slow).unwrap(), "[88:1013]");
+    assert_eq!(heard(sender).unwrap(), "[81:of this turn]");
+    assert_eq!(world.hub.metrics().messages_sent, counted + 1);
 }
 
 #[test]
@@ -375,11 +391,47 @@ fn a_turn_that_said_enough_is_full_and_harms_nobody_who_keeps_up() {
     let a = world.connect("/ws");
     let b = world.connect("/ws");
     assert!(!world.hub.is_full());
-    world.receive(a, &text(&"x".repeat(999)));
+    world.receive(a, &text(&"x".repeat(994)));
+    assert!(!world.hub.is_full());
+    world.receive(a, &text(""));
     assert!(world.hub.is_full());
     world.receive(b, &text(&"y".repeat(65_000)));
     assert_eq!(world.flush(&[]).len(), 2);
     assert!(!world.hub.is_full() && world.reap().is_empty());
+}
+
+#[test]
+fn a_turn_that_said_enough_to_many_rooms_is_full_too() {
+    let mut world = World::new(|_| {});
+    let rooms: Vec<String> = (0..17).map(|i| format!("r{i}")).collect();
+    for room in &rooms {
+        world.connect(&format!("/ws/{room}"));
+    }
+    // 16 times five of these are less than 4 MiB, 17 times are more, and no room hears too much.
+    let payload = vec![0; 50_000];
+    for room in &rooms {
+        assert!(!world.hub.is_full());
+        for _ in 0..5 {
+            assert_eq!(world.hub.publish(room, MessageKind::Binary, &payload), 1);
+        }
+    }
+    assert!(world.hub.is_full());
+    assert_eq!(world.flush(&[]).len(), 17);
+    assert!(!world.hub.is_full());
+}
+
+#[test]
+fn a_turn_that_said_enough_to_single_clients_is_full_too() {
+    let mut world = World::new(|_| {});
+    let ids = [0; 5].map(|_| world.connect("/ws"));
+    // Four of these are less than 4 MiB, and five are more.
+    let payload = vec![0; 1_000_000];
+    for id in ids {
+        assert!(!world.hub.is_full());
+        let mut outbox = world.hub.outbox(world.now);
+        assert!(outbox.send(id, MessageKind::Binary, &payload));
+    }
+    assert!(world.hub.is_full());
 }
 
 #[test]
@@ -532,6 +584,8 @@ fn output_without_progress_is_too_slow_and_progress_is_not() {
         world.hub.writable(crawling);
         world.hub.outgoing(crawling).unwrap().advance(1);
         assert!(!world.hub.flushed(crawling, 1, true, world.now));
+        // To be asked and to take nothing is no progress.
+        assert!(!world.hub.flushed(stuck, 0, true, world.now));
     }
     assert_eq!(world.reap(), [(stuck, Disconnect::TooSlow)]);
     assert!(world.hub.is_open(crawling));
@@ -715,6 +769,137 @@ fn stale_news_harms_no_newcomer() {
             .send(old, MessageKind::Text, b"?")
     );
     assert!(world.hub.is_open(new) && world.reap().is_empty() && world.flush(&[]).is_empty());
+    assert!(!world.hub.is_open(old));
+    assert_eq!(
+        (world.hub.peer(old), world.hub.peer(new)),
+        (None, Some(Peer::Unix))
+    );
+    assert_eq!(world.hub.room_name_of(old), None);
+}
+
+#[test]
+fn the_hub_knows_who_is_there() {
+    let mut world = World::new(|config| config.max_connections = 3);
+    assert_eq!(world.hub.config().max_connections, 3);
+    assert!(world.hub.is_empty());
+    let [a, b] = [world.connect("/ws/a"), world.connect("/ws")];
+    assert_eq!((world.hub.len(), world.hub.is_empty()), (2, false));
+    assert_eq!(world.hub.room_name_of(a), Some("a"));
+    assert_eq!(world.hub.room_name_of(b), Some(""));
+    let outbox = world.hub.outbox(world.now);
+    assert_eq!(outbox.now(), world.now);
+    let room = outbox.find_room("a").unwrap();
+    assert_eq!(outbox.room(a), Some(room));
+    assert_eq!(outbox.room_name(room), Some("a"));
+    assert_eq!(outbox.members(room), [a]);
+    assert_eq!(outbox.find_room("nobody"), None);
+    assert_eq!(world.hub.metrics().connections_accepted, 2);
+}
+
+#[test]
+fn an_exception_is_made_for_members_alone() {
+    let mut world = World::new(|_| {});
+    let [a, b] = [world.connect("/ws/a"), world.connect("/ws/a")];
+    let [other, leaving] = [world.connect("/ws/b"), world.connect("/ws/a")];
+    let now = world.now;
+    let mut outbox = world.hub.outbox(now);
+    let [room, elsewhere] = [a, other].map(|id| outbox.room(id).unwrap());
+    outbox.close(leaving, CloseCode::NORMAL, "");
+    let mut say =
+        |except, word: &[u8]| outbox.broadcast_except(room, except, MessageKind::Text, word);
+    assert_eq!(say(b, b"1"), Some(2));
+    assert_eq!(say(other, b"2"), Some(3));
+    assert_eq!(say(leaving, b"3"), Some(3));
+    let two_letters = outbox.broadcast(elsewhere, MessageKind::Text, b"ab");
+    assert_eq!(two_letters, Some(1));
+    assert!(outbox.send(a, MessageKind::Text, b"4"));
+    let got = world.flush(&[]);
+    let heard = |id| {
+        got.iter()
+            .find(|(who, _)| *who == id)
+            .map(|(_, bytes)| readable(bytes))
+    };
+    assert_eq!(heard(a).unwrap(), "[81:1][81:2][81:3][81:4]");
+    assert_eq!(heard(b).unwrap(), "[81:2][81:3]");
+    assert_eq!(heard(other).unwrap(), "[81:ab]");
+    assert_eq!(heard(leaving).unwrap(), "[88:1000]");
+    assert_eq!(world.hub.metrics().messages_sent, 4 + 2 + 1);
+    world.hub.hang_up(a, Disconnect::Gone);
+    let departure = world.hub.reap(&mut world.handler, now).unwrap();
+    assert_eq!(departure.traffic.messages_sent, 4);
+}
+
+#[test]
+fn whoever_is_to_be_flushed_or_reaped_is_work() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    assert!(!world.hub.has_work());
+    world.hub.publish("", MessageKind::Text, b"a batch");
+    assert!(world.hub.has_work());
+    world.flush(&[]);
+    world.receive(id, &frame(0x89, b"an answer"));
+    assert!(world.hub.has_work());
+    world.flush(&[]);
+    assert!(!world.hub.has_work());
+    world.hub.hang_up(id, Disconnect::Gone);
+    assert!(world.hub.has_work());
+    world.reap();
+    assert!(!world.hub.has_work());
+}
+
+#[test]
+fn what_is_left_is_written_in_the_next_turn_unless_the_transport_is_full() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    let named = |world: &mut World| {
+        let mut ids = Vec::new();
+        world.hub.take_dirty(&mut ids, world.now);
+        ids
+    };
+    world.receive(id, &text("hello"));
+    for blocked in [false, true] {
+        assert_eq!(named(&mut world), [id]);
+        world.hub.outgoing(id).unwrap().advance(1);
+        assert!(!world.hub.flushed(id, 1, blocked, world.now));
+    }
+    assert_eq!(named(&mut world), []);
+    world.hub.writable(id);
+    assert_eq!(named(&mut world), [id]);
+    // A transport that was filled by the very last byte is asked again with the next message.
+    world.hub.outgoing(id).unwrap().advance(5);
+    assert!(!world.hub.flushed(id, 5, true, world.now));
+    world.receive(id, &text("again"));
+    assert_eq!(world.heard(id), "[81:again]");
+}
+
+#[test]
+fn who_is_given_up_is_not_due_once_more() {
+    let mut world = World::new(|_| {});
+    let id = world.accept();
+    world.now = world.hub.next_deadline().unwrap();
+    world.hub.advance(world.now);
+    assert_eq!(world.hub.next_deadline(), None);
+    assert_eq!(
+        world.reap(),
+        [(id, Disconnect::Refused(HandshakeError::TimedOut))]
+    );
+}
+
+#[test]
+fn a_deadline_that_has_come_nearer_is_met() {
+    let mut world = World::new(|config| config.write_timeout = seconds(2));
+    let id = world.connect("/ws");
+    // Behind the end of the handshake's timeout nothing is due before the first Ping.
+    world.pass(seconds(6));
+    world.receive(id, &text("stuck"));
+    let mut ids = Vec::new();
+    world.hub.take_dirty(&mut ids, world.now);
+    world.hub.outgoing(id).unwrap().advance(1);
+    assert!(!world.hub.flushed(id, 1, true, world.now));
+    world.pass(Duration::from_millis(1_900));
+    assert_eq!(world.reap(), []);
+    world.pass(Duration::from_millis(200));
+    assert_eq!(world.reap(), [(id, Disconnect::TooSlow)]);
 }
 
 #[test]
@@ -768,6 +953,9 @@ fn a_departure_tells_what_there_was() {
         (1, bytes_sent)
     );
     assert_eq!(metrics.departures(Disconnect::Gone), 1);
+    assert_eq!(metrics.departures(Disconnect::Reset), 0);
+    assert_eq!(metrics.bytes_received, bytes_received);
+    assert_eq!(metrics.handshakes_completed, 1);
 }
 
 #[test]
@@ -904,6 +1092,18 @@ fn only_what_is_heard_is_counted() {
         (sent, world.hub.metrics().messages_sent),
         (vec![1, 1, 1], 3)
     );
+}
+
+#[test]
+fn what_is_heard_before_a_close_is_counted_once() {
+    let mut world = World::new(|_| {});
+    let [a, b] = [world.connect("/ws"), world.connect("/ws")];
+    world.receive(b, &text("1"));
+    world.receive(a, &text("leave"));
+    world.receive(b, &text("2"));
+    world.receive(a, &frame(0x88, b"\x03\xe8"));
+    assert_eq!(world.heard(a), "[81:1][88:1000]");
+    assert_eq!(world.hub.metrics().messages_sent, 1 + 2);
 }
 
 #[test]
