@@ -48,7 +48,7 @@ mod wire;
 mod world;
 
 use std::num::NonZero;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -119,18 +119,19 @@ fn seed() {
 /// Plays seeds from `first` on, on all cores, for as long as `goes_on`.
 fn play(first: u64, goes_on: impl Fn(u64) -> bool + Sync) -> Tally {
     let next = AtomicU64::new(first);
+    let has_failed = AtomicBool::new(false);
     let work = || {
         let mut tally = Tally::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if !goes_on(seed) {
+            if has_failed.load(Ordering::Relaxed) || !goes_on(seed) {
                 return Ok(tally);
             }
             match shrink::play(seed, STEPS, seed % TWICE == 0) {
                 Ok(one) => tally.add(&one),
                 Err(report) => {
                     // The others need not look any further.
-                    next.store(u64::MAX / 2, Ordering::Relaxed);
+                    has_failed.store(true, Ordering::Relaxed);
                     return Err(report);
                 }
             }

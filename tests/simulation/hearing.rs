@@ -163,6 +163,13 @@ impl Hearing {
         self.late_pong = Some(payload);
     }
 
+    /// It has taken everything, so what waited for that is said now.
+    pub(crate) fn has_caught_up(&mut self) {
+        if let Some(payload) = self.late_pong.take() {
+            self.expect_pong(payload);
+        }
+    }
+
     /// Nothing is answered any more.
     pub(crate) fn forget_pongs(&mut self) {
         self.late_pong = None;
@@ -339,18 +346,12 @@ impl Hearing {
         if self.is_lost {
             return;
         }
-        if let Some(Said::Pong { payload, .. }) = self.expected.front() {
-            if **payload == *heard {
-                self.pop();
-                return;
+        match self.pop() {
+            Some(Said::Pong { payload, .. }) => {
+                assert_eq!(*payload, *heard, "a Pong that answers something else");
             }
+            other => panic!("a Pong '{}', but it must hear {other:?}", start(heard)),
         }
-        let late = self.late_pong.take();
-        assert_eq!(
-            late.as_deref(),
-            Some(heard),
-            "a Pong that answers nothing now"
-        );
     }
 
     fn match_close(&mut self, code: u16) {

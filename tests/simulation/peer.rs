@@ -237,6 +237,7 @@ impl Peer {
         }
         let junk_from = self.speech.junk_from.unwrap_or(u64::MAX);
         self.is_wild |= junk_from < self.read;
+        self.hearing.is_lost |= self.is_wild;
         bytes
     }
 

@@ -232,6 +232,9 @@ impl World {
         peer.hearing.hear(&bytes, |event| heard.push(event));
         peer.note_output(owed - written, written, is_blocked, now);
         let ends = meter.count(|| hub.flushed(id, written, is_blocked, now));
+        if written == owed {
+            peer.hearing.has_caught_up();
+        }
         if ends {
             assert!(!peer.output_has_ended, "the output ends twice");
             let may_be_failed = peer.is_wild || peer.may_know_wrong().is_some();
