@@ -164,11 +164,17 @@ impl Connection {
             let (head, rest) = bytes.split_at(end + 4);
             bytes = rest;
             let head = String::from_utf8_lossy(head);
-            if !head.contains(": s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") {
-                self.is_deaf = true;
-                let status = head.get("HTTP/1.1 ".len()..).and_then(|rest| rest.get(..3));
-                let status = status.and_then(|status| status.parse().ok());
-                return listen(Heard::Refused(status.ok_or_else(|| other(&head))?));
+            let status = head
+                .strip_prefix("HTTP/1.1 ")
+                .and_then(|rest| rest.get(..3));
+            let status = status.and_then(|status| status.parse().ok());
+            match status.ok_or_else(|| other(&head))? {
+                101 if head.contains(": s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") => {}
+                101 => return Err(other(&head)),
+                status => {
+                    self.is_deaf = true;
+                    return listen(Heard::Refused(status));
+                }
             }
             self.is_open = true;
             listen(Heard::Opened)?;
