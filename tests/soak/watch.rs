@@ -297,6 +297,7 @@ impl Watch {
         if let Err(fault) = self.ledger.check_sums(stopped) {
             panic!("{fault}");
         }
+        assert!(stopped.contains("outcome=drained left=0 "), "{stopped}");
         assert_eq!(number(stopped, "messages_in"), Ok(said), "{stopped}");
         let sent = number(stopped, "messages_out").expect("it was one");
         assert!(sent >= deliveries, "{deliveries} heard, but: {stopped}");
