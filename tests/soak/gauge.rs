@@ -1,8 +1,6 @@
 //! What the server holds, second by second, and whether it grows.
 
 use std::fmt;
-use std::fs;
-use std::time::Duration;
 
 /// The most that a figure may grow in a minute, in parts of itself, beyond what its noise explains.
 const MAX_GROWTH: f64 = 0.01;
@@ -19,25 +17,7 @@ pub(crate) struct Sample {
     /// Since the first one, in seconds.
     pub(crate) at: f64,
     pub(crate) rss_bytes: u64,
-    pub(crate) descriptors: u64,
-}
-
-/// How many descriptors a process has open.
-pub(crate) fn descriptors(process: u32) -> u64 {
-    let entries = fs::read_dir(format!("/proc/{process}/fd"));
-    entries.expect("the process runs, and is ours").count() as u64
-}
-
-/// The CPU time that a process has used.
-pub(crate) fn cpu_time(process: u32) -> Duration {
-    // proc(5): Linux gives it in units of 10 ms whatever its own tick is.
-    const UNIT: Duration = Duration::from_millis(10);
-
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs");
-    let (_, behind_name) = stat.rsplit_once(')').expect("the name is in parentheses");
-    let fields: Vec<&str> = behind_name.split_whitespace().collect();
-    let ticks = |index: usize| fields[index].parse::<u32>().expect("a number");
-    UNIT * (ticks(11) + ticks(12))
+    pub(crate) descriptors: usize,
 }
 
 /// A line through samples, by least squares.

@@ -28,6 +28,8 @@ mod processes;
 mod random;
 mod room;
 mod rough;
+#[path = "../support/process.rs"]
+mod server;
 #[path = "../support/mod.rs"]
 mod support;
 mod watch;

@@ -6,12 +6,12 @@ use std::fs;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use crate::gauge::{Line, Sample, cpu_time, descriptors};
+use crate::gauge::{Line, Sample};
 use crate::latency::Latency;
 use crate::ledger::{Ledger, number};
 use crate::plan::{CROWDS, HONEST, HOSTILE, PATIENCE, ROOMS, SERVER, SLOW};
 use crate::processes::{Process, Role};
-use crate::support::Server;
+use crate::server::Process as Server;
 
 /// How often the server's figures are read.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,13 +51,13 @@ pub(crate) struct Watch {
 impl Watch {
     /// Starts the server and the clients.
     pub(crate) fn start(seed: u64) -> Self {
-        let server = Server::start(&SERVER);
+        let (server, address) = Server::serve("", &SERVER);
         let begun = Instant::now();
         let start = sample(&server, begun);
         let (line, lines) = channel();
         let roles = (0..CROWDS).map(Role::Honest).chain([Role::Rough]);
         let processes = roles
-            .map(|role| Process::start(role, server.address, seed, line.clone()))
+            .map(|role| Process::start(role, address, seed, line.clone()))
             .collect();
         Self {
             server,
@@ -86,7 +86,7 @@ impl Watch {
 
     /// Lets everybody come and go for so long.
     pub(crate) fn live(&mut self, duration: Duration) {
-        let (begun, cpu) = (Instant::now(), cpu_time(self.server.child.id()));
+        let (begun, cpu) = (Instant::now(), self.server.cpu_time());
         let mut next = begun;
         while begun.elapsed() < duration {
             self.look();
@@ -96,7 +96,7 @@ impl Watch {
             }
         }
         self.life = begun.elapsed();
-        self.cpu = cpu_time(self.server.child.id()).saturating_sub(cpu);
+        self.cpu = self.server.cpu_time().saturating_sub(cpu);
         self.say("stop");
         self.wait_for("quiet");
     }
@@ -110,12 +110,12 @@ impl Watch {
         }
         let begun = Instant::now();
         while self.ledger.unmatched() != (0, 0)
-            || descriptors(self.server.child.id()) > self.start.descriptors
+            || self.server.descriptors() > self.start.descriptors
         {
             self.look();
             if begun.elapsed() > PATIENCE {
                 let (told, logged) = self.ledger.unmatched();
-                let open = descriptors(self.server.child.id());
+                let open = self.server.descriptors();
                 self.faults.push(format!(
                     "everybody has left: {told} departures are not in the log, {logged} in the \
                      log were not told of, and of {} descriptors there are {open}",
@@ -126,7 +126,7 @@ impl Watch {
         }
         self.samples.push(sample(&self.server, self.begun));
         self.peak = self.server.memory("VmHWM:");
-        self.server.terminate();
+        self.server.signal("TERM");
         while self.stopped.is_none() {
             self.look();
             assert!(begun.elapsed() < 2 * PATIENCE, "the server does not stop");
@@ -173,14 +173,14 @@ impl Watch {
                 self.faults.push(fault);
             }
         }
-        let mut line = self.server.stderr.recv_timeout(moment);
+        let mut line = self.server.lines.recv_timeout(moment);
         while let Ok(said) = &line {
             if let Err(fault) = self.read(said) {
                 self.faults.push(fault);
             }
             line = self
                 .server
-                .stderr
+                .lines
                 .try_recv()
                 .map_err(|_| RecvTimeoutError::Timeout);
         }
@@ -314,7 +314,7 @@ fn sample(server: &Server, begun: Instant) -> Sample {
     Sample {
         at: begun.elapsed().as_secs_f64(),
         rss_bytes: server.memory("VmRSS:"),
-        descriptors: descriptors(server.child.id()),
+        descriptors: server.descriptors(),
     }
 }
 
