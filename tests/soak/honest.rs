@@ -40,6 +40,8 @@ pub(crate) struct Crowd {
     begun: Instant,
     tally: Tally,
     joining: usize,
+    /// Of those, who has not asked for its room yet.
+    asking: Vec<u32>,
     left: u64,
     vanished: u64,
 }
@@ -63,8 +65,10 @@ pub(crate) fn play(index: usize, address: SocketAddr, seed: u64, parent: &Parent
         speech.pass(elapsed);
         churn.pass(elapsed);
         while speech.is_due() {
-            crowd.speak();
+            let room = crowd.random.below(crowd.rooms.len());
+            crowd.speak(room);
         }
+        crowd.ask(true);
         while churn.is_due() {
             crowd.replace();
         }
@@ -109,6 +113,7 @@ impl Crowd {
                 latency: Latency::new(),
             },
             joining: 0,
+            asking: Vec::new(),
             left: 0,
             vanished: 0,
         }
@@ -198,9 +203,8 @@ impl Crowd {
         let id = self.next_id;
         self.next_id += 1;
         let token = Token(id as usize);
-        let mut connection = Connection::new(self.address, self.poll.registry(), token, false)
+        let connection = Connection::new(self.address, self.poll.registry(), token, false)
             .expect("there are descriptors and ports");
-        connection.ask(room * CROWDS + self.index);
         let listener = Listener::new(id, room, founds, Instant::now());
         self.members.insert(
             id,
@@ -210,8 +214,30 @@ impl Crowd {
             },
         );
         self.joining += 1;
+        self.asking.push(id);
         if founds {
             self.founders.push(id);
+        }
+    }
+
+    /// Those who are connected ask for their rooms; while something is said there, if so told: the
+    /// server, which has other things to do, often meets with both in one turn, and whoever
+    /// comes must hear what is said from then on, and nothing before.
+    fn ask(&mut self, while_said: bool) {
+        for id in std::mem::take(&mut self.asking) {
+            let Some(room) = self.members.get(&id).map(|member| member.listener.room) else {
+                continue;
+            };
+            if while_said {
+                self.speak(room);
+            }
+            let request = self.members.get_mut(&id).map(|member| {
+                member.connection.ask(room * CROWDS + self.index);
+                member.connection.flush()
+            });
+            if let Some(Err(error)) = request {
+                self.fail(id, &format!("{error} when it asks"), Deed::Dropped);
+            }
         }
     }
 
@@ -220,13 +246,16 @@ impl Crowd {
         for room in 0..self.rooms.len() {
             self.join(room, true);
         }
+        self.ask(false);
         self.settle(events, buffer);
         for number in self.rooms.len()..HONEST / CROWDS {
             self.join(number % self.rooms.len(), false);
             if self.joining >= MAX_JOINING {
+                self.ask(false);
                 self.settle(events, buffer);
             }
         }
+        self.ask(false);
         self.settle(events, buffer);
     }
 
@@ -239,9 +268,8 @@ impl Crowd {
         }
     }
 
-    /// Somebody says something.
-    fn speak(&mut self) {
-        let room = self.random.below(self.rooms.len());
+    /// Somebody says something in a room.
+    fn speak(&mut self, room: usize) {
         let speaks_short = self.random.below(10) < 3 || self.open[room].is_empty();
         let id = if speaks_short {
             self.founders[room]
