@@ -33,6 +33,9 @@ pub(crate) enum Heard<'b> {
     Close(u16),
 }
 
+/// Characters of a wrong answer that are told.
+const MAX_QUOTED: usize = 200;
+
 pub(crate) struct Connection {
     stream: TcpStream,
     /// Its port, by which the server's log names it.
@@ -168,9 +171,13 @@ impl Connection {
                 .strip_prefix("HTTP/1.1 ")
                 .and_then(|rest| rest.get(..3));
             let status = status.and_then(|status| status.parse().ok());
-            match status.ok_or_else(|| other(&head))? {
+            let wrong = || {
+                let start: String = head.chars().take(MAX_QUOTED).collect();
+                other(&format!("no answer to a request: {start:?}"))
+            };
+            match status.ok_or_else(wrong)? {
                 101 if head.contains(": s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") => {}
-                101 => return Err(other(&head)),
+                101 => return Err(wrong()),
                 status => {
                     self.is_deaf = true;
                     return listen(Heard::Refused(status));
