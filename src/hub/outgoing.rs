@@ -562,6 +562,7 @@ mod properties {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
         #[test]
+        #[cfg_attr(miri, ignore = "to make up a case takes a minute there")]
         fn a_queue_of_pieces_is_a_queue_of_bytes(steps in vec(step(), 1..60)) {
             let mut both = Both::default();
             for step in steps {
@@ -578,6 +579,7 @@ mod properties {
         }
 
         #[test]
+        #[cfg_attr(miri, ignore = "to make up a case takes a minute there")]
         fn no_more_than_the_limit_is_owed(steps in vec(step(), 1..60), max in 0..3_000_usize) {
             let mut both = Both::default();
             for step in steps {

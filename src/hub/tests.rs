@@ -461,6 +461,7 @@ fn whoever_speaks_is_not_pinged() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "two hundred clients take minutes there")]
 fn first_pings_are_spread_over_half_an_interval() {
     let mut world = World::new(|_| {});
     for _ in 0..200 {
@@ -969,8 +970,8 @@ fn others_may_publish() {
 
 #[test]
 fn a_history_that_is_too_long_is_no_answer_to_a_handshake() {
-    let mut world = World::new(|_| {});
-    world.handler.history = 2_000_000;
+    let mut world = World::new(|config| config.max_client_buffer = config.min_client_buffer());
+    world.handler.history = world.hub.config().max_client_buffer;
     let id = world.accept();
     world.request(id, "/ws");
     // The 101 was dropped with what followed it; a Close in its place would be nonsense.
@@ -979,6 +980,7 @@ fn a_history_that_is_too_long_is_no_answer_to_a_handshake() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of messages take minutes there")]
 fn many_short_answers_make_nobody_slow() {
     let mut world = World::new(|_| {});
     let [a, b] = [world.connect("/ws"), world.connect("/ws")];

@@ -186,6 +186,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "three turns of the wheel take minutes there")]
     fn the_next_slot_is_found_across_the_wrap_and_after_long_sleep() {
         let start = START();
         let mut wheel = TimerWheel::new(start);
@@ -261,6 +262,7 @@ mod properties {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
         #[test]
+        #[cfg_attr(miri, ignore = "to make up a case takes a minute there")]
         fn the_wheel_is_a_sorted_list_but_for_a_tick(steps in vec(step(), 1..60)) {
             let reach = TICK * (u32::try_from(SLOTS).unwrap() - 2);
             let mut now = crate::hub::test_clock();

@@ -490,6 +490,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "heads of 16 KiB, byte by byte, take minutes there")]
     fn empty_lines_are_bounded_like_a_head() {
         let most = "\r\n".repeat((MAX_HEAD - HEAD.len()) / 2).into_bytes();
         assert!(collect(&[&most, HEAD].concat(), 0).is_some());
@@ -501,6 +502,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "heads of 16 KiB, byte by byte, take minutes there")]
     fn both_sides_of_the_longest_request_line() {
         assert_eq!(MAX_REQUEST_LINE, 8192);
         let line = |len: usize| format!("GET /{} HTTP/1.1", "a".repeat(len - 14));
@@ -516,6 +518,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "heads of 16 KiB, byte by byte, take minutes there")]
     fn both_sides_of_the_largest_head() {
         assert_eq!(MAX_HEAD, 16_384);
         let sized = |len: usize| {

@@ -39,7 +39,9 @@ mod tests {
     #[test]
     fn every_length_offset_and_alignment_equals_the_byte_loop() {
         let key = [0x12, 0x34, 0x56, 0x78];
-        let bytes: Vec<u8> = (0..96_u8).map(|i| i.wrapping_mul(37)).collect();
+        // Miri looks at fewer lengths: two words and what does not fill a third.
+        let len = if cfg!(miri) { 24 } else { 96 };
+        let bytes: Vec<u8> = (0..len).map(|i: u8| i.wrapping_mul(37)).collect();
         for start in 0..9 {
             for end in start..bytes.len() {
                 for offset in [0, 1, 2, 3, 4, 5, 1_000_003] {
