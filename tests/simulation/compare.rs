@@ -75,6 +75,7 @@ impl Cast {
             Some(_) => {
                 // What is no request may be refused at any time.
                 assert!(is_late || peer.is_wild, "it is refused early");
+                assert!(peer.read > 0, "it has asked nothing, and is answered");
                 let said = if peer.is_wild {
                     Said::Anything
                 } else {

@@ -40,11 +40,13 @@ pub(crate) struct Settings {
 /// One thing that happens. What is about somebody who is not there lets them come instead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
-    /// Somebody connects, with so much room for bytes on their side of the wire.
+    /// Somebody connects, with room for so many bytes on the way to them, and sends so many bytes of
+    /// the request; the rest goes with what they say.
     Come {
         who: usize,
         ask: Ask,
-        room: usize,
+        capacity: usize,
+        send: usize,
     },
     /// Somebody says something, and sends so many bytes of it, and of what is left from before.
     Say {
@@ -289,7 +291,8 @@ fn step(who: usize, character: Character, settings: &Settings, dice: &mut Dice) 
         0..=9 => Step::Come {
             who,
             ask: ask(dice),
-            room: dice.pick(&[1, 100, 3000, 70_000, ALL]),
+            capacity: dice.pick(&[1, 100, 3000, 70_000, ALL]),
+            send: dice.pick(&[ALL, ALL, ALL, ALL, 0, 1, 50]),
         },
         10..=59 => {
             let what = what(character, settings, dice);

@@ -97,7 +97,12 @@ impl World {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Come { who, ask, room } => self.come(who, ask, room),
+            Step::Come {
+                who,
+                ask,
+                capacity,
+                send,
+            } => self.come(who, ask, capacity, send),
             Step::Say { who, what, send } => {
                 self.app.cast.serial += 1;
                 let serial = self.app.cast.serial;
@@ -140,12 +145,12 @@ impl World {
             let settings = &self.app.cast.settings;
             let capacity = settings.capacities.get(who).copied();
             let room = who % settings.max_rooms.min(2);
-            self.come(who, Ask::Upgrade(room), capacity.unwrap_or(ALL));
+            self.come(who, Ask::Upgrade(room), capacity.unwrap_or(ALL), ALL);
         }
         self.app.cast.peer(who)
     }
 
-    fn come(&mut self, who: usize, ask: Ask, capacity: usize) {
+    fn come(&mut self, who: usize, ask: Ask, capacity: usize, send: usize) {
         let (now, cast) = (self.now(), &mut self.app.cast);
         if cast.peers.get(who).is_none_or(Option::is_some) {
             return;
@@ -173,7 +178,7 @@ impl World {
         let mut peer = Box::new(Peer::new(id, speech, capacity, now));
         peer.is_surplus = is_surplus;
         peer.speech.ask(ask);
-        peer.send(ALL);
+        peer.send(send);
         cast.peers[who] = Some(peer);
         cast.who_is.insert(id, who);
         cast.tally.clients += 1;
