@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use fanfare::{ClientId, Disconnect, Hub, HubConfig};
 
+use super::departure::Totals;
 use super::hearing::{Batch, Said};
 use super::peer::{Cause, Peer, State};
 use super::plan::{Act, Settings};
@@ -62,6 +63,8 @@ pub(crate) struct Cast {
     /// The longest batch of all.
     pub(crate) longest_batch: usize,
     pub(crate) serial: usize,
+    /// The sums over all who have left, and over all who were let in.
+    pub(super) totals: Totals,
     /// A digest of all that has happened.
     pub(crate) trace: u64,
     pub(crate) tally: Tally,
@@ -81,6 +84,7 @@ impl Cast {
             shared: Rc::default(),
             longest_batch: 0,
             serial: 0,
+            totals: Totals::default(),
             trace: 0xCBF2_9CE4_8422_2325,
             tally: Tally::default(),
         }
@@ -225,9 +229,10 @@ impl Cast {
         assert!(self.may_enter(who, room, &rooms), "let in, but it is full");
         let now = self.now;
         let is_late = self.batches[room].is_some();
+        self.totals.opened += 1;
         let (_, peer) = self.by_id(id);
         peer.state = State::Open;
-        peer.room = Some(room);
+        (peer.room, peer.was_in) = (Some(room), Some(room));
         peer.life = now;
         peer.hearing.expect(Said::Response(101));
         if is_late {

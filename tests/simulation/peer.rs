@@ -42,8 +42,9 @@ pub(crate) struct Peer {
     pub(crate) cause: Option<Cause>,
     /// It came when the server was full.
     pub(crate) is_surplus: bool,
-    /// The room that it was let into.
+    /// The room that it is in, until the application hears that it is gone; and that it was let into.
     pub(crate) room: Option<usize>,
+    pub(crate) was_in: Option<usize>,
     /// Nobody knows what it says.
     pub(crate) is_wild: bool,
 
@@ -71,6 +72,8 @@ pub(crate) struct Peer {
     /// Bytes that fit between the server and the client.
     capacity: usize,
     pub(crate) written: u64,
+    /// The most bytes that were to be written to it at once.
+    pub(crate) most_owed: usize,
     taken: u64,
     appetite: usize,
     answers_pings: bool,
@@ -113,6 +116,7 @@ impl Peer {
             cause: None,
             is_surplus: false,
             room: None,
+            was_in: None,
             is_wild: false,
             speech,
             input: VecDeque::new(),
@@ -128,6 +132,7 @@ impl Peer {
             hearing: Hearing::default(),
             capacity,
             written: 0,
+            most_owed: 0,
             taken: 0,
             appetite: ALL,
             answers_pings: true,
