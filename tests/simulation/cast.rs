@@ -160,6 +160,11 @@ impl Cast {
         }
     }
 
+    /// Whether something was said to a room that is not sealed yet.
+    pub(crate) fn has_said(&self) -> bool {
+        self.batches.iter().any(Option::is_some)
+    }
+
     /// The batches are sealed.
     pub(crate) fn end_turn(&mut self) {
         self.batches = Default::default();

@@ -20,9 +20,13 @@ impl Cast {
         let is_stuck = peer
             .stalled_since
             .is_some_and(|at| since(at, config.write_timeout));
+        // A Ping that waits in the queue cannot be answered.
         let is_silent = !config.ping_interval.is_zero()
             && !peer.is_unread
-            && since(peer.ping_due(config), config.pong_timeout);
+            && peer.stalled_since.is_none()
+            && peer
+                .pinged_at
+                .is_some_and(|at| since(at, config.pong_timeout));
         assert!(
             owes_too_much || is_stuck || is_silent,
             "an honest client was dropped: it owes {owed} at most and takes everything"

@@ -42,7 +42,8 @@ pub(crate) struct Peer {
     pub(crate) cause: Option<Cause>,
     /// It came when the server was full.
     pub(crate) is_surplus: bool,
-    /// The room that it is in, until the application hears that it is gone; and that it was let into.
+    /// The room that it is in, until the application hears that it is gone; and that it was let
+    /// into.
     pub(crate) room: Option<usize>,
     pub(crate) was_in: Option<usize>,
     /// Nobody knows what it says.
@@ -295,6 +296,17 @@ impl Peer {
         self.cause.get_or_insert(cause);
         self.hearing.forget_pongs();
         self.gone_by = Some(now + config.close_timeout);
+    }
+
+    /// Whether the driver has something to do for it that waits for no event: something to write
+    /// that may be taken, an end to tell of, or to let it go.
+    pub(crate) fn awaits_driver(&self) -> bool {
+        let may_be_owed = self.is_behind
+            || !self.hearing.is_complete()
+            || self.hearing.is_lost
+            || self.is_wild
+            || self.state == State::Lingering && !self.output_has_ended;
+        self.state == State::Doomed || !self.is_blocked && may_be_owed
     }
 
     /// Is told nothing more from now on.

@@ -40,8 +40,8 @@ pub(crate) struct Settings {
 /// One thing that happens. What is about somebody who is not there lets them come instead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
-    /// Somebody connects, with room for so many bytes on the way to them, and sends so many bytes of
-    /// the request; the rest goes with what they say.
+    /// Somebody connects, with room for so many bytes on the way to them, and sends so many bytes
+    /// of the request; the rest goes with what they say.
     Come {
         who: usize,
         ask: Ask,

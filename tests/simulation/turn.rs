@@ -160,8 +160,9 @@ impl World {
                 meter.count(|| hub.hang_up(id, why));
                 let is_given_up = hub.outgoing(id).is_none();
                 assert!(!(waits && is_given_up), "its last word is lost");
+                let may_hear = peer.state == State::Lingering && !peer.output_has_ended;
                 assert!(
-                    is_given_up || peer.state == State::Lingering,
+                    is_given_up || may_hear && how == Leave::HalfClose,
                     "it has gone, and stays"
                 );
                 if is_given_up {
@@ -246,6 +247,12 @@ impl World {
             assert!(peer.hearing.is_complete(), "{}", peer.hearing.missing());
             peer.output_has_ended = true;
         }
+        let has_heard_all = written == owed && peer.state == State::Lingering;
+        assert!(
+            !has_heard_all || !peer.input_has_ended || hub.outgoing(id).is_none(),
+            "it has gone and heard all, and stays"
+        );
+        peer.most_owed = peer.most_owed.max(owed);
         app.cast.note(&bytes);
         for event in heard {
             app.cast.hear(who, event);
@@ -268,6 +275,8 @@ impl World {
     fn check(&mut self, now: Instant) {
         let has_work = self.hub.has_work();
         let cast = &mut self.app.cast;
+        let has_something_to_do = cast.has_said() || cast.present().any(Peer::awaits_driver);
+        assert!(!has_work || has_something_to_do, "it spins");
         assert_eq!(self.hub.len(), cast.count());
         assert_eq!(self.hub.room_count(), cast.rooms().len());
         for peer in cast.peers.iter_mut().flatten() {
