@@ -465,7 +465,8 @@ mod tests {
         let mut outgoing = Outgoing::default();
         outgoing.append(&batch, MAX).unwrap();
         outgoing.append(&batch, MAX).unwrap();
-        outgoing.advance(3);
+        outgoing.advance(1);
+        outgoing.advance(2);
         assert!(outgoing.clear());
         outgoing.append(&batch, MAX).unwrap();
         outgoing.advance(1);

@@ -1222,3 +1222,98 @@ fn nobody_is_given_up_as_slow_whose_transport_has_not_been_tried_yet() {
     world.pass(seconds(1));
     assert!(!world.hub.is_open(id));
 }
+
+#[test]
+fn a_ping_that_waits_for_its_answer_is_not_answered_behind_our_close() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    world.receive(id, &text("stuck"));
+    world.flush(&[id]);
+    world.receive(id, &frame(0x89, b"still there?"));
+    world.receive(id, &frame(0x88, b""));
+    world.hub.writable(id);
+    assert_eq!(world.heard(id), "[81:stuck][88:1000]");
+    assert_eq!(world.heard(id), "");
+}
+
+/// Each lag brings a deadline nearer, and what the wheel knew before is stale then.
+#[test]
+fn who_lags_again_and_again_is_in_the_wheel_a_few_times_at_most() {
+    let mut world = World::new(|config| config.ping_interval = seconds(60));
+    let id = world.connect("/ws");
+    for _ in 0..200 {
+        world.receive(id, &text("stuck"));
+        world.flush(&[id]);
+        world.pass(seconds(1));
+        world.hub.writable(id);
+        assert_eq!(world.heard(id), "[81:stuck]");
+        // What the lag brought is looked at meanwhile, and something later comes in its place.
+        world.pass(seconds(20));
+    }
+    let later = world.now + seconds(600);
+    let hints = std::iter::from_fn(|| world.hub.wheel.pop(later)).count();
+    assert!(hints < 20, "{hints} hints for one client");
+}
+
+#[test]
+fn both_sides_of_the_sign_of_life() {
+    let mut world = World::new(|_| {});
+    let [dead, alive] = [world.connect("/ws"), world.connect("/ws")];
+    let bytes = frame(0x82, &vec![0; 60_000]);
+    world.pass(seconds(12));
+    world.receive(dead, &bytes[..1023]);
+    world.receive(alive, &bytes[..1024]);
+    world.pass(seconds(14));
+    let pinged = world.flush(&[]).into_iter().map(|(id, _)| id);
+    assert_eq!(pinged.collect::<Vec<_>>(), [dead]);
+}
+
+#[test]
+fn who_is_given_up_first_is_reaped_first() {
+    let mut world = World::new(|_| {});
+    let [first, second] = [world.accept(), world.accept()];
+    world.hub.hang_up(second, Disconnect::Gone);
+    world.hub.hang_up(first, Disconnect::Reset);
+    let gone = [(second, Disconnect::Gone), (first, Disconnect::Reset)];
+    assert_eq!(world.reap(), gone);
+}
+
+#[test]
+fn who_cannot_be_written_to_is_not_written_to_and_goes_if_it_says_nothing() {
+    let mut world = World::new(|_| {});
+    let [failed, other] = [world.connect("/ws"), world.connect("/ws")];
+    world.receive(other, &text("one"));
+    let mut ids = Vec::new();
+    world.hub.take_dirty(&mut ids, world.now);
+    assert_eq!(ids.len(), 2);
+    world.hub.output_failed(failed, world.now);
+    world.receive(other, &text("two"));
+    let told = world.flush(&[]).into_iter().map(|(id, _)| id);
+    assert_eq!(told.collect::<Vec<_>>(), [other]);
+    world.pass(world.hub.config().write_timeout + seconds(1));
+    assert!(!world.hub.is_open(failed) && world.hub.is_open(other));
+    world.pass(world.hub.config().close_timeout);
+    assert_eq!(world.reap(), [(failed, Disconnect::TooSlow)]);
+}
+
+/// What is unread excuses silence and nothing else: a hostile client always has more to say.
+#[test]
+fn to_have_more_to_say_excuses_nobody_who_does_not_listen_or_leave() {
+    let mut world = World::new(|_| {});
+    let [stuck, leaving] = [world.connect("/ws"), world.connect("/ws/a")];
+    world.receive(stuck, &text("too much"));
+    world.receive(leaving, &text("leave"));
+    // The first byte of a frame has been taken, so that no Close fits behind it.
+    let mut ids = Vec::new();
+    world.hub.take_dirty(&mut ids, world.now);
+    world.hub.outgoing(stuck).unwrap().advance(1);
+    assert!(!world.hub.flushed(stuck, 1, true, world.now));
+    for id in [stuck, leaving] {
+        world.hub.readable(id, true);
+    }
+    world.pass(seconds(6));
+    let ended = Disconnect::Ended(CloseCode::NORMAL);
+    assert_eq!(world.reap(), [(leaving, ended)]);
+    world.pass(seconds(5));
+    assert_eq!(world.reap(), [(stuck, Disconnect::TooSlow)]);
+}
