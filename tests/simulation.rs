@@ -14,7 +14,7 @@
 //! 7. the same seed does the same.
 //!
 //! A failure prints the seed and the fewest steps that were found to fail in the same way. To see
-//! it again: `SEED=… cargo test --test simulation seed -- --nocapture`.
+//! it again: `SEED=… cargo test --test simulation one_world -- --nocapture`.
 
 #[path = "simulation/app.rs"]
 mod app;
@@ -107,7 +107,7 @@ fn long() {
 
 /// One seed, to look at.
 #[test]
-fn seed() {
+fn one_world() {
     let Some(seed) = variable("SEED") else { return };
     let plan = Plan::new(seed, STEPS);
     println!("{:#?}", plan.settings);

@@ -111,7 +111,6 @@ pub(crate) struct Hearing {
     /// Bytes heard up to a Ping or a Close, which is answered once the client takes it.
     events: VecDeque<(u64, Heard)>,
     heard: u64,
-    pub(crate) messages: u64,
     /// Messages that it was to hear.
     pub(crate) said: u64,
 }
@@ -289,7 +288,6 @@ impl Hearing {
         match opcode {
             TEXT | BINARY => {
                 self.match_data(opcode == TEXT, payload);
-                self.messages += 1;
                 Heard::Message
             }
             PING => {

@@ -297,12 +297,10 @@ impl World {
                     peer.hearing.expect(Said::Response(503));
                     peer.begin_to_leave(State::Lingering, refused, &config, now);
                 }
-                State::Open => cast.kick(
-                    cast.peers[who]
-                        .as_ref()
-                        .map_or_else(|| unreachable!("it is there"), |peer| peer.id),
-                    1001,
-                ),
+                State::Open => {
+                    let id = peer.id;
+                    cast.kick(id, 1001);
+                }
                 _ => {}
             }
         }
