@@ -42,8 +42,11 @@ impl Server {
         self.clock.expect(now, timeout);
         for _ in 0..MAX_WAITS_PER_TURN {
             match self.poll.poll(&mut self.events, timeout) {
-                Ok(()) if self.note_events() < MAX_EVENTS => break,
-                Ok(()) => {}
+                Ok(()) => {
+                    if self.note_events() < MAX_EVENTS {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
