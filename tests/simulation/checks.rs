@@ -97,7 +97,7 @@ impl Peer {
 
     /// It was leaving, and has been given up: not before its time.
     pub(super) fn check_end(&self, config: &HubConfig, now: Instant) {
-        let is_due = self.gone_by.is_some_and(|at| now >= at);
+        let is_due = self.not_before.is_some_and(|at| now >= at);
         let since = self.stalled_since;
         let is_stuck = since.is_some_and(|since| now >= since + config.write_timeout);
         let owes_too_much = self.hearing.owed_at_most() > config.max_client_buffer;

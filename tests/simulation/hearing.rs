@@ -162,8 +162,8 @@ impl Hearing {
         self.late_pong = Some(payload);
     }
 
-    /// It has taken everything, so what waited for that is said now.
-    pub(crate) fn has_caught_up(&mut self) {
+    /// It has been written all that it was owed: the Pong that waited for that has its place now.
+    pub(crate) fn catch_up(&mut self) {
         if let Some(payload) = self.late_pong.take() {
             self.expect_pong(payload);
         }
@@ -345,9 +345,7 @@ impl Hearing {
             return;
         }
         match self.pop() {
-            Some(Said::Pong { payload, .. }) => {
-                assert_eq!(*payload, *heard, "a Pong that answers something else");
-            }
+            Some(Said::Pong { payload, .. }) if *payload == *heard => {}
             other => panic!("a Pong '{}', but it must hear {other:?}", start(heard)),
         }
     }

@@ -105,8 +105,10 @@ pub(crate) struct Peer {
     pub(crate) stalled_since: Option<Instant>,
     /// Since when it should have been dropped for that.
     pub(crate) stuck_since: Option<Instant>,
-    /// When its connection must have ended.
+    /// When its connection must have ended, and before when it must not: its time may begin anew
+    /// with something wrong behind a Close.
     pub(crate) gone_by: Option<Instant>,
+    pub(crate) not_before: Option<Instant>,
 }
 
 impl Peer {
@@ -155,6 +157,7 @@ impl Peer {
             stalled_since: None,
             stuck_since: None,
             gone_by: None,
+            not_before: None,
         }
     }
 
@@ -296,6 +299,7 @@ impl Peer {
         self.cause.get_or_insert(cause);
         self.hearing.forget_pongs();
         self.gone_by = Some(now + config.close_timeout);
+        self.not_before.get_or_insert(now + config.close_timeout);
     }
 
     /// Whether the driver has something to do for it that waits for no event: something to write
@@ -316,8 +320,8 @@ impl Peer {
         self.hearing.give_up();
     }
 
-    /// The answer to a Ping of its own, in its place in what it must hear; or at some time later if
-    /// its transport takes nothing.
+    /// The answer to a Ping of its own, in its place in what it must hear; or when it has caught up
+    /// if its transport takes nothing.
     pub(crate) fn expect_pong(&mut self, payload: Rc<[u8]>) {
         if self.is_blocked {
             self.hearing.expect_late_pong(payload);

@@ -232,10 +232,10 @@ impl World {
         let mut heard = Vec::new();
         peer.hearing.hear(&bytes, |event| heard.push(event));
         peer.note_output(owed - written, written, is_blocked, now);
-        let ends = meter.count(|| hub.flushed(id, written, is_blocked, now));
-        if written == owed {
-            peer.hearing.has_caught_up();
+        if owed == written {
+            peer.hearing.catch_up();
         }
+        let ends = meter.count(|| hub.flushed(id, written, is_blocked, now));
         if ends {
             assert!(!peer.output_has_ended, "the output ends twice");
             let may_be_failed = peer.is_wild || peer.may_know_wrong().is_some();
