@@ -1280,13 +1280,16 @@ fn who_is_given_up_first_is_reaped_first() {
 
 #[test]
 fn who_cannot_be_written_to_is_not_written_to_and_goes_if_it_says_nothing() {
-    let mut world = World::new(|_| {});
+    let mut world = World::new(|config| config.write_timeout = seconds(3));
     let [failed, other] = [world.connect("/ws"), world.connect("/ws")];
+    // The wheel knows of the next Ping alone.
+    world.pass(seconds(6));
     world.receive(other, &text("one"));
     let mut ids = Vec::new();
     world.hub.take_dirty(&mut ids, world.now);
     assert_eq!(ids.len(), 2);
     world.hub.output_failed(failed, world.now);
+    assert_eq!(world.hub.outgoing(failed).unwrap().owed(), 0);
     world.receive(other, &text("two"));
     let told = world.flush(&[]).into_iter().map(|(id, _)| id);
     assert_eq!(told.collect::<Vec<_>>(), [other]);
