@@ -264,16 +264,14 @@ impl World {
                     self.ready.push_back(id);
                 }
             }
-            3 => meter.count(|| hub.receive(id, &mut [], now, app)),
+            3 => {
+                peer.is_unread = false;
+                meter.count(|| hub.receive(id, &mut [], now, app));
+            }
             _ => {
                 meter.count(|| hub.advance(now));
                 app.cast.may_ping();
                 app.cast.excuse();
-            }
-        }
-        if what == 3 {
-            if let Some(peer) = app.cast.peer(who) {
-                peer.is_unread = false;
             }
         }
         app.cast.compare(hub);
@@ -290,17 +288,14 @@ impl World {
         for who in 0..cast.peers.len() {
             let config = cast.config.clone();
             let Some(peer) = cast.peer(who) else { continue };
-            let refused = Cause("refused", Some(503));
+            let (id, refused) = (peer.id, Cause("refused", Some(503)));
             match peer.state {
                 State::Handshake if peer.read == 0 => peer.doom(refused),
                 State::Handshake => {
                     peer.hearing.expect(Said::Response(503));
                     peer.begin_to_leave(State::Lingering, refused, &config, now);
                 }
-                State::Open => {
-                    let id = peer.id;
-                    cast.kick(id, 1001);
-                }
+                State::Open => cast.kick(id, 1001),
                 _ => {}
             }
         }
