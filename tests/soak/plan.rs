@@ -17,8 +17,9 @@ pub(crate) const CROWDS: usize = 2;
 
 /// Honest clients who leave in a second; as many join.
 pub(crate) const CHURN: f64 = 50.0;
-/// Messages that all honest clients say in a second, and one more for each newcomer. Each goes to a room of about a hundred, so
-/// these are some 60,000 deliveries; two cores carry that with the clients on them.
+/// Messages that all honest clients say in a second, and one more for each newcomer. Each goes to a
+/// room of about a hundred, so these are some 65,000 deliveries; two cores carry that with the
+/// clients on them.
 pub(crate) const MESSAGES: f64 = 640.0;
 /// Attacks that begin in a second.
 pub(crate) const ATTACKS: f64 = 6.0;
