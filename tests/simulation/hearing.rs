@@ -91,6 +91,9 @@ pub(crate) struct Hearing {
     owed: usize,
     /// What of it is this client's alone, or may be a copy.
     own: usize,
+    /// The most that this was since the client had heard everything: a piece of the queue is held
+    /// until the last of it is written.
+    most_own: usize,
     /// How many of the last ones are of this turn, and whether the client heard something else in
     /// this turn than the others of its room.
     fresh: usize,
@@ -148,6 +151,7 @@ impl Hearing {
             }
         }
         self.fresh = 0;
+        self.most_own = self.most_own.max(self.own);
     }
 
     pub(crate) fn expect_pong(&mut self, payload: Rc<[u8]>) {
@@ -164,6 +168,7 @@ impl Hearing {
 
     /// It has been written all that it was owed: the Pong that waited for that has its place now.
     pub(crate) fn catch_up(&mut self) {
+        self.most_own = 0;
         if let Some(payload) = self.late_pong.take() {
             self.expect_pong(payload);
         }
@@ -183,7 +188,7 @@ impl Hearing {
 
     pub(crate) fn give_up(&mut self) {
         self.expected.clear();
-        (self.owed, self.own) = (0, 0);
+        (self.owed, self.own, self.most_own) = (0, 0, 0);
         self.late_pong = None;
         self.is_given_up = true;
     }
@@ -211,7 +216,7 @@ impl Hearing {
     pub(crate) fn own_memory(&self) -> usize {
         const COST: usize = 300;
 
-        2 * (self.own + LAST_WORD) + COST * (self.expected.len() + 1)
+        2 * (self.most_own + self.own + LAST_WORD) + COST * (self.expected.len() + 1)
     }
 
     /// Whether it has heard everything that it must hear.
