@@ -160,7 +160,10 @@ impl World {
                 meter.count(|| hub.hang_up(id, why));
                 let is_given_up = hub.outgoing(id).is_none();
                 assert!(!(waits && is_given_up), "its last word is lost");
-                let may_hear = peer.state == State::Lingering && !peer.output_has_ended;
+                let may_be_failed = peer.is_wild || peer.may_know_wrong().is_some();
+                let is_last_word =
+                    peer.state == State::Lingering || peer.state == State::Closing && may_be_failed;
+                let may_hear = is_last_word && !peer.output_has_ended;
                 assert!(
                     is_given_up || may_hear && how == Leave::HalfClose,
                     "it has gone, and stays"
