@@ -44,6 +44,9 @@ fn talk(ground: &Ground, mut is_enough: impl FnMut(usize) -> bool) -> Result<Vec
         said.push(message(number));
         speaker.send(&masked(BINARY, &message(number).payload));
         speaker.read_until(LIMIT, |speaker| speaker.heard.len() == said.len());
+        if speaker.heard.len() < said.len() {
+            return Err(format!("the speaker does not hear message {number}"));
+        }
         if is_enough(said.len()) {
             break;
         }
