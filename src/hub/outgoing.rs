@@ -231,8 +231,8 @@ impl Outgoing {
         } else {
             self.rest.back_mut()
         };
-        // A piece that has been begun takes no more: what has been written of it is memory until all
-        // of it has been, which would never come for a client that is always a little behind.
+        // A piece that has been begun takes no more: what is written of it is held until all of it
+        // is, and that would never come for a client that is always a little behind.
         if let Some(Piece::Own { bytes, start: 0 }) = last {
             bytes.extend_from_slice(parts[0]);
             bytes.extend_from_slice(parts[1]);
