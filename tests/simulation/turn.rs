@@ -160,10 +160,11 @@ impl World {
                 meter.count(|| hub.hang_up(id, why));
                 let is_given_up = hub.outgoing(id).is_none();
                 assert!(!(waits && is_given_up), "its last word is lost");
+                // What it said behind our Close may have been its last word to the server.
                 let may_be_failed = peer.is_wild || peer.may_know_wrong().is_some();
-                let is_last_word =
+                let is_over =
                     peer.state == State::Lingering || peer.state == State::Closing && may_be_failed;
-                let may_hear = is_last_word && !peer.output_has_ended;
+                let may_hear = is_over && !peer.output_has_ended;
                 assert!(
                     is_given_up || may_hear && how == Leave::HalfClose,
                     "it has gone, and stays"
