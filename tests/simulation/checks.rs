@@ -101,7 +101,7 @@ impl Peer {
         let since = self.stalled_since;
         let is_stuck = since.is_some_and(|since| now >= since + config.write_timeout);
         let owes_too_much = self.hearing.owed_at_most() > config.max_client_buffer;
-        let is_unknown = self.is_wild || self.may_know_wrong().is_some();
+        let is_unknown = self.is_wild || self.may_have_failed || self.may_know_wrong().is_some();
         let is_over = self.input_has_ended || owes_too_much || self.dropped_for.is_some();
         assert!(
             is_due || is_stuck || is_over || is_unknown,

@@ -62,6 +62,8 @@ pub(crate) struct Peer {
     pub(crate) control_frames: usize,
     pub(crate) messages: u64,
     has_said_close: bool,
+    /// It has begun to say something wrong behind our Close, and the server may know from then on.
+    pub(crate) may_have_failed: bool,
     pub(crate) left: Option<Leave>,
     /// The driver has seen the end of what it sends.
     pub(crate) input_has_ended: bool,
@@ -129,6 +131,7 @@ impl Peer {
             control_frames: 0,
             messages: 0,
             has_said_close: false,
+            may_have_failed: false,
             left: None,
             input_has_ended: false,
             is_mid_message: false,

@@ -140,6 +140,7 @@ impl World {
             let may_be_failed = peer.is_wild || peer.may_know_wrong().is_some();
             if peer.state == State::Closing && may_be_failed {
                 peer.gone_by = Some(now + close_timeout);
+                peer.may_have_failed = true;
             }
             return;
         }
