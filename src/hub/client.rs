@@ -250,8 +250,23 @@ impl Client {
         has_caught_up
     }
 
-    /// The client's deadline and what it asks for: the truth that the wheel's hints point at.
-    pub(super) fn deadline(&self, config: &HubConfig) -> Option<(Instant, Due)> {
+    /// The client's next deadline: the truth that the wheel's hints point at.
+    pub(super) fn deadline(&self, config: &HubConfig) -> Option<Instant> {
+        self.deadlines(config).map(|(deadline, _)| deadline).min()
+    }
+
+    /// What the first of the deadlines that have passed asks for.
+    pub(super) fn due(&self, config: &HubConfig, now: Instant) -> Option<Due> {
+        // What it is blamed for not having said may be among what the driver has not read.
+        let is_excused =
+            |due| self.is_unread && matches!(due, Due::Handshake | Due::Ping | Due::Pong);
+        self.deadlines(config)
+            .filter(|(deadline, due)| *deadline <= now && !is_excused(*due))
+            .min_by_key(|(deadline, _)| *deadline)
+            .map(|(_, due)| due)
+    }
+
+    fn deadlines(&self, config: &HubConfig) -> impl Iterator<Item = (Instant, Due)> {
         let phase = match self.phase {
             Phase::Handshake(_) => {
                 Some((self.accepted_at + config.handshake_timeout, Due::Handshake))
@@ -273,10 +288,7 @@ impl Client {
             .stalled_since
             .filter(|_| !is_tried)
             .map(|since| (since + config.write_timeout, Due::Write));
-        phase
-            .into_iter()
-            .chain(write)
-            .min_by_key(|(deadline, _)| *deadline)
+        phase.into_iter().chain(write)
     }
 }
 

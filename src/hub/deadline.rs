@@ -31,9 +31,8 @@ impl Hub {
             client.hint = None;
             let config = &self.config;
             let client = &mut self.clients[id.index()];
-            match client.deadline(config) {
-                Some((deadline, due)) if deadline <= now => self.fire(id, due, now),
-                _ => {}
+            if let Some(due) = client.due(config, now) {
+                self.fire(id, due, now);
             }
             self.arm_behind(id, Some(present));
         }
@@ -48,10 +47,6 @@ impl Hub {
         let Some(client) = self.client_mut(id) else {
             return;
         };
-        if client.is_unread && matches!(due, Due::Handshake | Due::Ping | Due::Pong) {
-            // What it is blamed for not having said may be among what the driver has not read.
-            return;
-        }
         match due {
             Due::Handshake => match &client.phase {
                 // Nothing was asked, so nothing is answered.
@@ -90,7 +85,7 @@ impl Hub {
         if client.id != id || client.doomed {
             return;
         }
-        let Some((deadline, _)) = client.deadline(config) else {
+        let Some(deadline) = client.deadline(config) else {
             return;
         };
         let tick = self.wheel.tick(deadline, looked_at);

@@ -194,7 +194,7 @@ impl Hub {
         client.cause.get_or_insert(Disconnect::TooSlow);
         client.stalled_since = None;
         let is_between_frames = client.outgoing.clear() && client.traffic.bytes_sent > 0;
-        if !is_between_frames || !client.is_open() {
+        if !is_between_frames || !client.is_open() || client.output_ended {
             return self.doom(id, Disconnect::TooSlow);
         }
         let mut close = Vec::new();

@@ -1319,4 +1319,13 @@ fn to_have_more_to_say_excuses_nobody_who_does_not_listen_or_leave() {
     assert_eq!(world.reap(), [(leaving, ended)]);
     world.pass(seconds(5));
     assert_eq!(world.reap(), [(stuck, Disconnect::TooSlow)]);
+
+    // Nor does a Ping that is due and is put off for that reason.
+    let mut world = World::new(|config| config.write_timeout = seconds(30));
+    let stuck = world.connect("/ws");
+    world.receive(stuck, &text("too much"));
+    world.flush(&[stuck]);
+    world.hub.readable(stuck, true);
+    world.pass(seconds(31));
+    assert!(!world.hub.is_open(stuck));
 }
