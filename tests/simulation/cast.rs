@@ -325,9 +325,11 @@ impl Cast {
             let Some(peer) = self.peer(who).filter(|peer| peer.is_open()) else {
                 continue;
             };
-            let is_open = hub.is_open(peer.id);
+            let (is_open, is_wild) = (hub.is_open(peer.id), peer.is_wild);
             assert!(!is_open, "a message was lost: {}", payload.escape_ascii());
-            self.drop_for_slowness(who, 0);
+            if !is_wild {
+                self.drop_for_slowness(who, 0);
+            }
         }
         let Some(peer) = self.peer(who).filter(|peer| peer.is_open()) else {
             return;

@@ -119,7 +119,8 @@ impl Peer {
                 );
             }
             (Some(cause), None) => {
-                let is_unknown = self.is_wild || self.is_behind && why.0 == "too_slow";
+                let may_be_slow = self.is_behind || self.hearing.may_be_slow;
+                let is_unknown = self.is_wild || may_be_slow && why.0 == "too_slow";
                 assert!(
                     cause == why || is_unknown,
                     "it left for {why:?}, and not for {cause:?}"

@@ -109,6 +109,8 @@ pub(crate) struct Hearing {
     is_given_up: bool,
     /// It said what nobody understands, and what it hears is not known.
     pub(crate) is_lost: bool,
+    /// It owes so much that it may be dropped instead of hearing its last word.
+    pub(crate) may_be_slow: bool,
     /// It was dropped as too slow, and hears that and nothing else.
     is_dropped: bool,
     /// Bytes heard up to a Ping or a Close, which is answered once the client takes it.
@@ -356,6 +358,7 @@ impl Hearing {
     }
 
     fn match_close(&mut self, code: u16) {
+        self.is_lost |= self.may_be_slow && code == 1013;
         if self.is_lost {
             return;
         }

@@ -301,6 +301,8 @@ impl Peer {
         self.state = state;
         self.cause.get_or_insert(cause);
         self.hearing.forget_pongs();
+        // There may be no room for the last word.
+        self.hearing.may_be_slow |= self.hearing.owed_at_most() > config.max_client_buffer;
         self.gone_by = Some(now + config.close_timeout);
         self.not_before.get_or_insert(now + config.close_timeout);
     }
