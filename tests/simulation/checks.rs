@@ -40,7 +40,7 @@ impl Peer {
     /// Deadlines are met, within a tick of the wheel and one more to be looked at again.
     pub(super) fn check_times(&mut self, config: &HubConfig, now: Instant) {
         let stuck = self.stalled_since.map(|since| since + config.write_timeout);
-        if stuck.is_none_or(|at| now < at) {
+        if stuck.is_none_or(|at| now < at + TICK) {
             self.stuck_since = None;
         } else if self.state == State::Open {
             // A Ping may have been due before, and one thing is done at a time.
