@@ -1139,6 +1139,18 @@ fn a_failed_write_does_not_lose_what_was_said() {
     assert_eq!(world.reap(), [(leaving, Disconnect::Closed(None))]);
 }
 
+/// A last word would only keep it for the close timeout.
+#[test]
+fn nothing_is_said_to_a_slow_client_whose_writes_have_failed() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    world.receive(id, &text("too much"));
+    world.flush(&[id]);
+    world.hub.output_failed(id, world.now);
+    world.pass(seconds(11));
+    assert_eq!(world.reap(), [(id, Disconnect::TooSlow)]);
+}
+
 #[test]
 fn the_first_client_after_a_long_night_turns_no_wheel() {
     let mut world = World::new(|_| {});
