@@ -1,5 +1,6 @@
 //! Who may be due when: a hashed timer wheel.
 
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use super::client::ClientId;
@@ -23,14 +24,15 @@ pub(super) struct TimerWheel {
     start: Instant,
     /// The last tick of which nothing is left: entries are at `drained + 1 ..= drained + SLOTS`.
     drained: u64,
-    slots: Box<[Vec<(ClientId, Tick)>]>,
+    slots: Box<[Vec<ClientId>]>,
     /// One bit a slot: whether it has entries.
     occupied: [u64; SLOTS / Self::WORD],
 }
 
-/// A point in time that the wheel can tell from its neighbours.
+/// A point in time that the wheel can tell from its neighbours. No hint is at tick 0, the wheel's
+/// own beginning, so that the place of a hint takes no more than its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Tick(u64);
+pub(super) struct Tick(NonZeroU64);
 
 impl TimerWheel {
     const WORD: usize = u64::BITS as usize;
@@ -52,50 +54,52 @@ impl TimerWheel {
             .as_nanos()
             .div_ceil(TICK.as_nanos());
         let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
-        let least = behind.map_or(0, |behind| behind.0 + 1);
-        Tick(
-            ticks
-                .max(least)
-                .clamp(self.drained + 1, self.drained + SLOTS as u64 - 1),
-        )
+        let least = behind.map_or(0, |behind| behind.0.get() + 1);
+        let last = self.drained + SLOTS as u64 - 1;
+        Tick::from(ticks.max(least).clamp(self.drained + 1, last))
     }
 
     /// Moves an empty wheel to the present, so that it need not be turned there tick by tick.
     pub(super) fn catch_up(&mut self, now: Instant) {
         if self.next_tick().is_none() {
-            self.drained = self.drained.max(self.reached(now).0);
+            self.drained = self.drained.max(self.ticks_until(now));
         }
     }
 
-    /// The last tick that has come.
+    /// The last tick that has come, or the first one if none has.
     pub(super) fn reached(&self, now: Instant) -> Tick {
+        Tick::from(self.ticks_until(now))
+    }
+
+    fn ticks_until(&self, now: Instant) -> u64 {
         let ticks = now.saturating_duration_since(self.start).as_nanos() / TICK.as_nanos();
-        Tick(u64::try_from(ticks).unwrap_or(u64::MAX))
+        u64::try_from(ticks).unwrap_or(u64::MAX)
     }
 
     /// Enters a hint at a tick that [`tick`](Self::tick) has just given.
     pub(super) fn insert(&mut self, id: ClientId, tick: Tick) {
-        let slot = slot(tick.0);
-        self.slots[slot].push((id, tick));
+        let slot = slot(tick.0.get());
+        self.slots[slot].push(id);
         self.occupied[slot / Self::WORD] |= 1 << (slot % Self::WORD);
     }
 
     /// Takes out one hint whose tick has come.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(ClientId, Tick)> {
-        let Tick(reached) = self.reached(now);
+        let reached = self.ticks_until(now);
         let Some(next) = self.next_tick().filter(|next| *next <= reached) else {
             self.drained = self.drained.max(reached);
             return None;
         };
         self.drained = next - 1;
         let slot = slot(next);
-        let entry = self.slots[slot].pop();
+        let id = self.slots[slot].pop()?;
         if self.slots[slot].is_empty() {
             // A slot that was crowded once must not keep the memory.
             self.slots[slot] = Vec::new();
             self.occupied[slot / Self::WORD] &= !(1 << (slot % Self::WORD));
         }
-        entry
+        // The wheel has one slot for each tick that it reaches, so all of a slot is of one tick.
+        Some((id, Tick::from(next)))
     }
 
     /// When the next hint's tick comes.
@@ -124,6 +128,12 @@ impl TimerWheel {
             let slot = word * Self::WORD + bits.trailing_zeros() as usize;
             (bits != 0).then(|| self.drained + 1 + ((slot + SLOTS - first) % SLOTS) as u64)
         })
+    }
+}
+
+impl From<u64> for Tick {
+    fn from(ticks: u64) -> Self {
+        Self(NonZeroU64::new(ticks).unwrap_or(NonZeroU64::MIN))
     }
 }
 
