@@ -51,7 +51,17 @@ enum State {
 pub struct Connection {
     limits: Limits,
     state: State,
-    /// The beginning of a header that a piece ended in. `receive` fills and empties it.
+    frames_received: u64,
+    /// What has arrived in part. A connection between two messages owns none, and one whose
+    /// messages arrive whole never does.
+    partial: Option<Box<Partial>>,
+}
+
+/// A message of which something has arrived: the beginning of a header, a part of a frame, or
+/// fragments.
+#[derive(Debug, Default)]
+struct Partial {
+    /// The beginning of a header that a piece ended in.
     header: [u8; FrameHeader::MAX_LEN],
     header_len: u8,
     /// The frame whose payload is arriving in several pieces.
@@ -59,7 +69,6 @@ pub struct Connection {
     /// The part of a control frame's payload that has arrived: at most 125 bytes.
     control: Vec<u8>,
     message: MessageAssembler,
-    frames_received: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,12 +88,8 @@ impl Connection {
         Self {
             limits,
             state: State::Open,
-            header: [0; FrameHeader::MAX_LEN],
-            header_len: 0,
-            frame: None,
-            control: Vec::new(),
-            message: MessageAssembler::default(),
             frames_received: 0,
+            partial: None,
         }
     }
 
@@ -125,6 +130,13 @@ impl Connection {
                     return Err(error);
                 }
             };
+            if self
+                .partial
+                .as_ref()
+                .is_some_and(|partial| partial.is_done())
+            {
+                self.partial = None;
+            }
             match step {
                 Step::Starved => return Ok(None),
                 // Our Close is out: section 1.4 has us drop what the peer said before it saw it.
@@ -156,9 +168,7 @@ impl Connection {
     /// Reads nothing more, and lets go of what was half-read.
     fn shut(&mut self) {
         self.state = State::Closed;
-        self.frame = None;
-        self.control = Vec::new();
-        self.message = MessageAssembler::default();
+        self.partial = None;
     }
 
     fn step<'i>(
@@ -166,7 +176,7 @@ impl Connection {
         input: &mut Input<'i>,
         output: &mut Vec<u8>,
     ) -> Result<Step<'i>, ProtocolError> {
-        if let Some(frame) = self.frame {
+        if let Some(frame) = self.partial.as_ref().and_then(|partial| partial.frame) {
             return self.continue_frame(frame, input, output);
         }
         let Some(header) = self.next_header(input)? else {
@@ -175,7 +185,10 @@ impl Connection {
         // RFC 6455, section 5.1: a server MUST close the connection on a frame without a mask.
         let key = header.mask.ok_or(ProtocolError::Unmasked)?;
         if !header.opcode.is_control() {
-            self.message.admit(&header, &self.limits)?;
+            match &self.partial {
+                Some(partial) => partial.message.admit(&header, &self.limits)?,
+                None => MessageAssembler::default().admit(&header, &self.limits)?,
+            }
         }
         // Both kinds are now known to be small enough: control frames by `decode`.
         let missing = usize::try_from(header.payload_len).expect("admitted by a usize limit");
@@ -194,7 +207,7 @@ impl Connection {
             return self.whole_message(header.opcode, payload).map(Step::Event);
         }
         if !header.opcode.is_control() {
-            self.message.begin_frame(header.opcode);
+            self.partial().message.begin_frame(header.opcode);
         }
         let frame = PartialFrame {
             fin: header.fin,
@@ -208,7 +221,10 @@ impl Connection {
 
     /// The next frame's header, put together from pieces where it must be.
     fn next_header(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, ProtocolError> {
-        let kept = usize::from(self.header_len);
+        let kept = self
+            .partial
+            .as_ref()
+            .map_or(0, |partial| usize::from(partial.header_len));
         if kept == 0 {
             // The common case: the header is decoded where it lies.
             if let Some((header, len)) = FrameHeader::decode(input.peek())? {
@@ -217,16 +233,24 @@ impl Connection {
             }
         }
         let fresh = input.len().min(FrameHeader::MAX_LEN - kept);
+        if fresh == 0 {
+            return Ok(None);
+        }
         let end = kept + fresh;
-        self.header[kept..end].copy_from_slice(&input.peek()[..fresh]);
-        if let Some((header, len)) = FrameHeader::decode(&self.header[..end])? {
+        let partial = self.partial();
+        partial.header[kept..end].copy_from_slice(&input.peek()[..fresh]);
+        if let Some((header, len)) = FrameHeader::decode(&partial.header[..end])? {
             input.take(len - kept);
-            self.header_len = 0;
+            partial.header_len = 0;
             return Ok(Some(header));
         }
         input.take(fresh);
-        self.header_len = u8::try_from(end).expect("a header has at most 14 bytes");
+        partial.header_len = u8::try_from(end).expect("a header has at most 14 bytes");
         Ok(None)
+    }
+
+    fn partial(&mut self) -> &mut Partial {
+        self.partial.get_or_insert_default()
     }
 
     /// Takes what has arrived of a frame that does not arrive in one piece, or that is a fragment.
@@ -240,18 +264,19 @@ impl Connection {
         unmask(piece, frame.key, frame.received);
         frame.received += piece.len();
         frame.missing -= piece.len();
+        let partial = self.partial();
         if frame.opcode.is_control() {
-            self.control.extend_from_slice(piece);
+            partial.control.extend_from_slice(piece);
         } else {
-            self.message.push(piece)?;
+            partial.message.push(piece)?;
         }
         if frame.missing > 0 {
-            self.frame = Some(frame);
+            partial.frame = Some(frame);
             return Ok(Step::Starved);
         }
-        self.frame = None;
+        partial.frame = None;
         if frame.opcode.is_control() {
-            let payload = std::mem::take(&mut self.control);
+            let payload = std::mem::take(&mut partial.control);
             return self
                 .control_frame(frame.opcode, &payload, output)
                 .map(Step::Event);
@@ -260,9 +285,8 @@ impl Connection {
         if !frame.fin {
             return Ok(Step::Fragment);
         }
-        self.message
-            .finish()
-            .map(|message| Step::Event(Event::Message(message)))
+        let message = self.partial().message.finish()?;
+        Ok(Step::Event(Event::Message(message)))
     }
 
     /// An unfragmented message that lies whole in the input: checked at once, not copied.
@@ -315,6 +339,14 @@ impl Connection {
                 unreachable!("data frames go to the assembler")
             }
         }
+    }
+}
+
+impl Partial {
+    /// Whether nothing is kept of what has arrived.
+    fn is_done(&self) -> bool {
+        let is_between_frames = self.header_len == 0 && self.frame.is_none();
+        is_between_frames && self.control.is_empty() && !self.message.is_under_way()
     }
 }
 
