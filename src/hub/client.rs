@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::config::HubConfig;
 use super::disconnect::Disconnect;
@@ -14,7 +14,7 @@ use crate::protocol::http::HeadBuffer;
 
 /// This much of a frame counts as a sign of life although the frame is not complete: a byte now
 /// and then does not keep a connection.
-const SIGN_OF_LIFE: usize = 1024;
+const SIGN_OF_LIFE: u32 = 1024;
 
 /// Names a client. Never used again, not even when its place in the tables is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,7 +109,7 @@ pub(super) struct Client {
     pub(super) peer: Peer,
     pub(super) phase: Phase,
     /// The room and the position in its list of members, from the upgrade to the reaping.
-    pub(super) room: Option<(RoomId, usize)>,
+    pub(super) room: Option<(RoomId, u32)>,
     pub(super) outgoing: Outgoing,
     /// The answer to the latest Ping of a client that does not read; sent when it does.
     pub(super) pong: Option<Box<[u8]>>,
@@ -128,16 +128,14 @@ pub(super) struct Client {
     /// Nothing more can be written: the driver was told to end the sending side, or could not.
     pub(super) output_ended: bool,
     pub(super) accepted_at: Instant,
-    /// When the phases of leaving began.
-    closing_since: Instant,
-    /// When the next Ping is due; moved by every sign of life.
-    next_ping: Instant,
-    /// When the Ping that is not answered yet was sent.
-    pinged_at: Option<Instant>,
+    /// What its phase will ask for when `due_at` has come: one thing at a time.
+    next_due: Due,
+    /// A Ping's is moved by every sign of life.
+    due_at: Instant,
     /// Since when the transport has taken nothing of what is owed.
     pub(super) stalled_since: Option<Instant>,
     /// Bytes of an incomplete frame since the last sign of life.
-    trickled: usize,
+    trickled: u32,
     /// Where the wheel's hint for this client is, if there is one. Older ones are stale.
     pub(super) hint: Option<Tick>,
     pub(super) traffic: Traffic,
@@ -159,7 +157,13 @@ pub(super) enum Due {
 }
 
 impl Client {
-    pub(super) fn new(id: ClientId, peer: Peer, surplus: bool, now: Instant) -> Self {
+    pub(super) fn new(
+        id: ClientId,
+        peer: Peer,
+        surplus: bool,
+        config: &HubConfig,
+        now: Instant,
+    ) -> Self {
         Self {
             id,
             peer,
@@ -175,9 +179,8 @@ impl Client {
             input_ended: false,
             output_ended: false,
             accepted_at: now,
-            closing_since: now,
-            next_ping: now,
-            pinged_at: None,
+            next_due: Due::Handshake,
+            due_at: now + config.handshake_timeout,
             stalled_since: None,
             trickled: 0,
             hint: None,
@@ -198,14 +201,22 @@ impl Client {
 
         self.phase = Phase::Open(connection);
         let spread = self.id.index.wrapping_mul(STEP) / (u32::MAX / SPREAD + 1);
-        self.next_ping = now + config.ping_interval * (2 * SPREAD - spread) / (2 * SPREAD);
+        self.next_due = Due::Ping;
+        self.due_at = now + config.ping_interval * (2 * SPREAD - spread) / (2 * SPREAD);
     }
 
     /// Enters `Closing` or `Lingering`, for `cause` if it is the first.
-    pub(super) fn leave(&mut self, phase: Phase, cause: Disconnect, now: Instant) {
+    pub(super) fn leave(
+        &mut self,
+        phase: Phase,
+        cause: Disconnect,
+        config: &HubConfig,
+        now: Instant,
+    ) {
         self.phase = phase;
         self.pong = None;
-        self.closing_since = now;
+        self.next_due = Due::Close;
+        self.due_at = now + config.close_timeout;
         self.cause.get_or_insert(cause);
     }
 
@@ -214,28 +225,34 @@ impl Client {
         &mut self,
         bytes: usize,
         completed: bool,
-        ping_interval: Duration,
+        config: &HubConfig,
         now: Instant,
     ) {
-        self.trickled = if completed {
-            0
-        } else {
-            self.trickled.saturating_add(bytes)
-        };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.trickled = self.trickled.saturating_add(bytes);
         if completed || self.trickled >= SIGN_OF_LIFE {
             self.trickled = 0;
-            self.next_ping = now + ping_interval;
-            self.pinged_at = None;
+            if self.is_open() {
+                self.next_due = Due::Ping;
+                self.due_at = now + config.ping_interval;
+            }
         }
     }
 
-    pub(super) fn note_ping(&mut self, now: Instant) {
-        self.pinged_at = Some(now);
+    pub(super) fn note_ping(&mut self, config: &HubConfig, now: Instant) {
+        self.next_due = Due::Pong;
+        self.due_at = now + config.pong_timeout;
     }
 
     /// Takes note of what became of its output: all of it was written, or `progress` was made.
     /// Whether it has caught up: a deadline that waited for that may be the next one now.
-    pub(super) fn note_output(&mut self, all: bool, progress: bool, now: Instant) -> bool {
+    pub(super) fn note_output(
+        &mut self,
+        all: bool,
+        progress: bool,
+        config: &HubConfig,
+        now: Instant,
+    ) -> bool {
         if !all {
             if progress || self.stalled_since.is_none() {
                 self.stalled_since = Some(now);
@@ -243,9 +260,9 @@ impl Client {
             return false;
         }
         let has_caught_up = self.stalled_since.take().is_some();
-        if has_caught_up {
-            // A Ping that was in the queue can be answered from now on.
-            self.pinged_at = self.pinged_at.map(|_| now);
+        if has_caught_up && self.next_due == Due::Pong {
+            // The Ping that was in the queue can be answered from now on.
+            self.note_ping(config, now);
         }
         has_caught_up
     }
@@ -267,21 +284,13 @@ impl Client {
     }
 
     fn deadlines(&self, config: &HubConfig) -> impl Iterator<Item = (Instant, Due)> {
-        let phase = match self.phase {
-            Phase::Handshake(_) => {
-                Some((self.accepted_at + config.handshake_timeout, Due::Handshake))
-            }
-            Phase::Open(_) => match self.pinged_at {
-                // The Ping may be in the queue still.
-                Some(_) if self.stalled_since.is_some() => None,
-                Some(pinged_at) => Some((pinged_at + config.pong_timeout, Due::Pong)),
-                None if config.ping_interval.is_zero() => None,
-                None => Some((self.next_ping, Due::Ping)),
-            },
-            Phase::Closing(_) | Phase::Lingering => {
-                Some((self.closing_since + config.close_timeout, Due::Close))
-            }
+        let is_off = match self.next_due {
+            Due::Ping => config.ping_interval.is_zero(),
+            // The Ping may be in the queue still.
+            Due::Pong => self.stalled_since.is_some(),
+            Due::Handshake | Due::Close | Due::Write => false,
         };
+        let phase = (!is_off).then_some((self.due_at, self.next_due));
         // A transport that takes bytes again is tried at the end of this turn, and then looked at.
         let is_tried = self.dirty && !self.outgoing.is_blocked() && !self.output_ended;
         let write = self

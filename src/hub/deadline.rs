@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::Hub;
 use super::client::{ClientId, Due, Phase};
 use super::disconnect::Disconnect;
 use super::wheel::Tick;
+use super::{Hub, live};
 use crate::protocol::{FrameHeader, HandshakeError, Opcode};
 
 /// Deadlines that one turn looks at; the rest are looked at in the next, after the sockets.
@@ -44,7 +44,7 @@ impl Hub {
     }
 
     fn fire(&mut self, id: ClientId, due: Due, now: Instant) {
-        let Some(client) = self.client_mut(id) else {
+        let Some(client) = live(&mut self.clients, id) else {
             return;
         };
         match due {
@@ -56,7 +56,7 @@ impl Hub {
                 _ => self.refuse(id, HandshakeError::TimedOut, now),
             },
             Due::Ping => {
-                client.note_ping(now);
+                client.note_ping(&self.config, now);
                 let mut ping = self.take_reply();
                 FrameHeader::unmasked(Opcode::Ping, 0).encode(&mut ping);
                 self.say(id, [&ping, b""], now);

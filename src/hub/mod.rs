@@ -15,6 +15,7 @@
 //! is reaped at the end, so stale news about it can never reach a newcomer in its place. All verbs
 //! accept ids of clients who have left, and do nothing then.
 
+mod batch;
 mod client;
 mod config;
 mod deadline;
@@ -156,7 +157,7 @@ impl Hub {
         let index = u32::try_from(entry.key()).expect("clients are bounded by descriptors");
         self.next_generation = self.next_generation.wrapping_add(1);
         let id = ClientId::new(index, self.next_generation);
-        entry.insert(Client::new(id, peer, surplus, now));
+        entry.insert(Client::new(id, peer, surplus, &self.config, now));
         self.metrics.connections_accepted += 1;
         self.arm(id, now);
         Ok(id)
@@ -213,13 +214,13 @@ impl Hub {
     /// word has been written.
     #[must_use]
     pub fn flushed(&mut self, id: ClientId, written: usize, blocked: bool, now: Instant) -> bool {
-        let Some(client) = self.client_mut(id) else {
+        let Some(client) = live(&mut self.clients, id) else {
             return false;
         };
         let all = client.outgoing.is_empty();
         client.traffic.bytes_sent += written as u64;
         client.outgoing.set_blocked(blocked && !all);
-        let has_caught_up = client.note_output(all, written > 0, now);
+        let has_caught_up = client.note_output(all, written > 0, &self.config, now);
         let pong = if all { client.pong.take() } else { None };
         let is_done = all && matches!(client.phase, Phase::Lingering);
         let ends_now = is_done && !client.output_ended;
@@ -347,9 +348,7 @@ impl Hub {
 
     /// A client that is there and has not been doomed.
     fn client_mut(&mut self, id: ClientId) -> Option<&mut Client> {
-        self.clients
-            .get_mut(id.index())
-            .filter(|client| client.id == id && !client.doomed)
+        live(&mut self.clients, id)
     }
 
     /// Gives a client up: it hears nothing more, what it is owed is released, and it will be reaped
@@ -363,6 +362,13 @@ impl Hub {
         client.outgoing.clear();
         self.doomed.push_back(id);
     }
+}
+
+/// A client that is there and has not been doomed, for those who borrow the settings as well.
+fn live(clients: &mut Slab<Client>, id: ClientId) -> Option<&mut Client> {
+    clients
+        .get_mut(id.index())
+        .filter(|client| client.id == id && !client.doomed)
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ pub(super) struct Overflow;
 pub struct Outgoing {
     /// The piece that is being written. `None` only if `rest` is empty too.
     first: Option<Piece>,
-    rest: VecDeque<Piece>,
+    /// Absent unless there are others.
+    rest: Option<Box<Rest>>,
     /// What is said to this client alone while its room has a batch that is not sealed yet.
     splices: Option<Box<Splices>>,
     /// Bytes and piece costs of the queue.
@@ -37,6 +38,12 @@ pub struct Outgoing {
     first_begun: bool,
     /// Whether the transport took less than all the last time. The driver sets it.
     blocked: bool,
+}
+
+/// The pieces behind the first one, of a client that lags: at least one.
+#[derive(Debug, Default)]
+struct Rest {
+    pieces: VecDeque<Piece>,
 }
 
 #[derive(Debug)]
@@ -89,7 +96,7 @@ impl Outgoing {
 
     /// The pieces, in the order in which they must be written.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.first.iter().chain(&self.rest).map(Piece::bytes)
+        self.all().map(Piece::bytes)
     }
 
     /// Takes note that `written` bytes from the front have been written.
@@ -111,13 +118,22 @@ impl Outgoing {
             }
             written -= len;
             self.queued -= len + PIECE_COST;
-            self.first = self.rest.pop_front();
             self.first_begun = false;
+            let Some(rest) = &mut self.rest else {
+                self.first = None;
+                continue;
+            };
+            self.first = rest.pieces.pop_front();
+            if rest.pieces.is_empty() {
+                // Whoever has caught up owns no queue.
+                self.rest = None;
+            }
         }
-        if self.rest.is_empty() && self.rest.capacity() > 0 {
-            // Whoever has caught up owns no queue.
-            self.rest = VecDeque::new();
-        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Piece> {
+        let rest = self.rest.iter().flat_map(|rest| &rest.pieces);
+        self.first.iter().chain(rest)
     }
 
     pub(super) fn is_blocked(&self) -> bool {
@@ -226,10 +242,9 @@ impl Outgoing {
         if len == 0 {
             return;
         }
-        let last = if self.rest.is_empty() {
-            self.first.as_mut()
-        } else {
-            self.rest.back_mut()
+        let last = match &mut self.rest {
+            Some(rest) => rest.pieces.back_mut(),
+            None => self.first.as_mut(),
         };
         // A piece that has been begun takes no more: what is written of it is held until all of it
         // is, and that would never come for a client that is always a little behind.
@@ -253,7 +268,7 @@ impl Outgoing {
         if self.first.is_none() {
             self.first = Some(piece);
         } else {
-            self.rest.push_back(piece);
+            self.rest.get_or_insert_default().pieces.push_back(piece);
         }
     }
 }
@@ -335,7 +350,7 @@ mod tests {
         outgoing.append(&batch, MAX).unwrap();
         assert_eq!(Rc::strong_count(&batch), 2);
         assert_eq!(outgoing.pieces().next().unwrap().as_ptr(), batch.as_ptr());
-        assert_eq!(outgoing.rest.capacity(), 0, "one piece needs no queue");
+        assert!(outgoing.rest.is_none(), "one piece needs no queue");
         outgoing.advance(3);
         assert_eq!(owed(&outgoing), "lo");
         outgoing.advance(2);
@@ -358,7 +373,7 @@ mod tests {
                 outgoing.advance(count);
             }
             assert_eq!(written, "abcdefghi");
-            assert_eq!((outgoing.owed(), outgoing.rest.capacity()), (0, 0));
+            assert!(outgoing.owed() == 0 && outgoing.rest.is_none());
         }
     }
 
@@ -473,7 +488,7 @@ mod tests {
                 Piece::Own { bytes, .. } => bytes.capacity(),
                 Piece::Shared { .. } => 0,
             };
-            let held: usize = outgoing.first.iter().chain(&outgoing.rest).map(own).sum();
+            let held: usize = outgoing.all().map(own).sum();
             assert!(held < 100, "{held} bytes for 9 that are owed");
         }
         assert_eq!(owed(&outgoing), "123456789");

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::client::{ClientId, Phase};
 use super::disconnect::Disconnect;
 use super::handler::{Handler, Outbox};
-use super::{Hub, routes};
+use super::{Hub, live, routes};
 use crate::protocol::http::{Request, Response};
 use crate::protocol::{CloseCode, Connection, Event, HandshakeError, Input, Message, Upgrade};
 
@@ -67,10 +67,9 @@ impl Hub {
                 Inbound::End(_) => {}
             }
         }
-        let ping_interval = self.config.ping_interval;
-        if let Some(client) = self.client_mut(id).filter(|_| was_open) {
+        if let Some(client) = live(&mut self.clients, id).filter(|_| was_open) {
             let completed = frames_received(&client.phase) != frames;
-            client.note_input(len, completed, ping_interval, now);
+            client.note_input(len, completed, &self.config, now);
         }
     }
 

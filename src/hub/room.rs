@@ -5,18 +5,9 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use super::batch::{Batch, Buffers, Sealed};
 use super::client::ClientId;
-use crate::protocol::{MessageKind, encode_message};
-
-/// A batch up to this size is copied when it is sealed, and its buffer used again: cheaper than to
-/// grow a new buffer with every turn.
-const MAX_COPIED: usize = 16 * 1024;
-
-/// The largest buffer that is kept for the next batch.
-const MAX_SPARE: usize = 64 * 1024;
-
-/// How many buffers are kept, over all rooms.
-const MAX_SPARES: usize = 16;
+use crate::protocol::MessageKind;
 
 /// Names a room for as long as it exists. A room goes with its last member; one of the same name
 /// that is made afterwards has another id.
@@ -36,26 +27,14 @@ pub(super) struct Room {
     batch: Batch,
 }
 
-/// Frames that every member gets, encoded once, one behind the other.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) bytes: Vec<u8>,
-    pub(super) messages: u64,
-}
-
 impl Room {
     pub(super) fn members(&self) -> &[ClientId] {
         &self.members
     }
 
-    /// How long this turn's batch is by now, in bytes.
-    pub(super) fn batch_len(&self) -> usize {
-        self.batch.bytes.len()
-    }
-
-    /// How many messages are in it.
-    pub(super) fn batch_messages(&self) -> u64 {
-        self.batch.messages
+    /// What was said to the room in this turn.
+    pub(super) fn batch(&self) -> &Batch {
+        &self.batch
     }
 }
 
@@ -66,8 +45,7 @@ pub(super) struct Rooms {
     by_name: HashMap<Rc<str>, RoomId>,
     /// The rooms that have a batch.
     unsealed: Vec<RoomId>,
-    /// Empty buffers for the next batches, so that a quiet room owns none.
-    spares: Vec<Vec<u8>>,
+    buffers: Buffers,
     next_generation: u32,
 }
 
@@ -114,17 +92,18 @@ impl Rooms {
     }
 
     /// Adds a member and returns its position.
-    pub(super) fn join(&mut self, id: RoomId, client: ClientId) -> usize {
+    pub(super) fn join(&mut self, id: RoomId, client: ClientId) -> u32 {
         let room = self
             .get_mut(id)
             .expect("the room was found or made just now");
         room.members.push(client);
-        room.members.len() - 1
+        u32::try_from(room.members.len() - 1).expect("members are bounded by descriptors")
     }
 
     /// Removes the member at `position`; returns the one who takes that position now.
-    pub(super) fn leave(&mut self, id: RoomId, position: usize) -> Option<ClientId> {
+    pub(super) fn leave(&mut self, id: RoomId, position: u32) -> Option<ClientId> {
         let room = self.get_mut(id)?;
+        let position = position as usize;
         room.members.swap_remove(position);
         room.members.get(position).copied()
     }
@@ -149,47 +128,27 @@ impl Rooms {
             .slab
             .get_mut(id.index as usize)
             .filter(|room| room.id == id)?;
-        let batch = &mut room.batch;
-        let start = batch.bytes.len();
+        let start = room.batch.len();
         if start == 0 {
             self.unsealed.push(id);
-            if let Some(spare) = self.spares.pop() {
-                batch.bytes = spare;
-            }
         }
-        encode_message(kind, payload, &mut batch.bytes);
-        batch.messages += 1;
-        Some((start, batch.bytes.len()))
+        room.batch.push(kind, payload, &mut self.buffers);
+        Some((start, room.batch.len()))
     }
 
     pub(super) fn has_unsealed(&self) -> bool {
         !self.unsealed.is_empty()
     }
 
-    /// Seals the batch of one room: its bytes, shareable and without slack, and its messages.
-    pub(super) fn seal_next(&mut self) -> Option<(&Room, Rc<Vec<u8>>, u64)> {
+    /// Seals the batch of one room.
+    pub(super) fn seal_next(&mut self) -> Option<(&Room, Sealed)> {
         let id = self.unsealed.pop()?;
         let room = self
             .slab
             .get_mut(id.index as usize)
             .expect("a room that goes is not unsealed");
-        let Batch {
-            mut bytes,
-            messages,
-        } = std::mem::take(&mut room.batch);
-        // Members that lag hold the sealed bytes for long, so they must not be a large buffer with
-        // little in it.
-        let sealed = if bytes.len() <= MAX_COPIED || bytes.capacity() > 2 * bytes.len() {
-            let sealed = bytes.clone();
-            bytes.clear();
-            if bytes.capacity() <= MAX_SPARE && self.spares.len() < MAX_SPARES {
-                self.spares.push(bytes);
-            }
-            sealed
-        } else {
-            bytes
-        };
-        Some((room, Rc::new(sealed), messages))
+        let sealed = room.batch.seal(&mut self.buffers);
+        Some((room, sealed))
     }
 }
 
@@ -223,61 +182,15 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_a_turn_are_one_batch() {
+    fn a_room_is_sealed_if_something_was_said() {
         let mut rooms = Rooms::default();
-        let room = rooms.create("");
+        let [room, _quiet] = ["", "b"].map(|name| rooms.create(name));
         assert_eq!(rooms.say(room, MessageKind::Text, b"ab"), Some((0, 4)));
         assert_eq!(rooms.say(room, MessageKind::Binary, b""), Some((4, 6)));
-        let (_, batch, messages) = rooms.seal_next().unwrap();
-        assert_eq!(
-            (batch.as_slice(), messages),
-            (&b"\x81\x02ab\x82\x00"[..], 2)
-        );
+        let (sealed_room, sealed) = rooms.seal_next().unwrap();
+        assert_eq!((&*sealed_room.name, sealed.frames.len()), ("", 6));
         assert!(!rooms.has_unsealed() && rooms.seal_next().is_none());
-        assert_eq!(rooms.get(room).unwrap().batch_len(), 0);
-    }
-
-    #[test]
-    fn a_sealed_batch_has_no_slack_and_a_large_one_is_not_copied() {
-        let mut rooms = Rooms::default();
-        let room = rooms.create("");
-        rooms.say(room, MessageKind::Binary, &vec![0; MAX_COPIED]);
-        let buffer = rooms.get(room).unwrap().batch.bytes.as_ptr();
-        assert_eq!(rooms.seal_next().unwrap().1.as_ptr(), buffer);
-        for payload in [vec![0; 100], vec![0; 10]] {
-            rooms.say(room, MessageKind::Binary, &payload);
-            let batch = rooms.seal_next().unwrap().1;
-            assert_eq!(batch.capacity(), batch.len());
-            assert_eq!(rooms.get(room).unwrap().batch.bytes.capacity(), 0);
-        }
-        assert_eq!(rooms.spares.len(), 1);
-    }
-
-    #[test]
-    fn little_in_a_large_buffer_is_copied_out_of_it() {
-        let mut rooms = Rooms::default();
-        let room = rooms.create("");
-        rooms.spares.push(Vec::with_capacity(MAX_SPARE));
-        rooms.say(room, MessageKind::Binary, &vec![0; MAX_COPIED]);
-        let batch = rooms.seal_next().unwrap().1;
-        assert_eq!(batch.capacity(), batch.len());
-        assert_eq!(rooms.spares.len(), 1, "the buffer is there for the next");
-    }
-
-    #[test]
-    fn buffers_that_are_kept_are_bounded_in_size_and_number() {
-        let mut rooms = Rooms::default();
-        let room = rooms.create("");
-        rooms.spares.push(Vec::with_capacity(MAX_SPARE + 1));
-        rooms.say(room, MessageKind::Text, b"short");
-        rooms.seal_next();
-        assert_eq!(rooms.spares.len(), 0);
-        for i in 0..2 * MAX_SPARES {
-            let room = rooms.create(&i.to_string());
-            rooms.say(room, MessageKind::Text, b"short");
-        }
-        while rooms.seal_next().is_some() {}
-        assert_eq!(rooms.spares.len(), MAX_SPARES);
+        assert_eq!(rooms.get(room).unwrap().batch().len(), 0);
     }
 
     #[test]

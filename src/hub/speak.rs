@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Hub;
+use super::batch::Sealed;
 use super::client::{Client, ClientId, Phase};
 use super::disconnect::Disconnect;
 use super::outgoing::Overflow;
@@ -177,7 +178,7 @@ impl Hub {
             self.metrics.messages_sent += heard;
         }
         let client = &mut self.clients[id.index()];
-        client.leave(next, cause, now);
+        client.leave(next, cause, &self.config, now);
         // Flushed even if nothing is owed: the driver must learn that it may end the sending side.
         self.touch(id);
         self.arm(id, now);
@@ -231,7 +232,7 @@ impl Hub {
     pub(super) fn seal(&mut self, now: Instant) {
         let max = self.config.max_client_buffer;
         let mut overflowed = Vec::new();
-        while let Some((room, batch, messages)) = self.rooms.seal_next() {
+        while let Some((room, Sealed { frames, messages })) = self.rooms.seal_next() {
             for member in room.members() {
                 let client = &mut self.clients[member.index()];
                 let is_open = client.is_open();
@@ -240,7 +241,7 @@ impl Hub {
                     continue;
                 }
                 let heard = messages - client.outgoing.skipped_messages();
-                if client.outgoing.append(&batch, max) == Err(Overflow) {
+                if client.outgoing.append(&frames, max) == Err(Overflow) {
                     overflowed.push(*member);
                     continue;
                 }
@@ -261,7 +262,7 @@ impl Hub {
     /// What a client's room has been told in this turn: bytes, and messages.
     pub(super) fn batch(&self, id: ClientId) -> (usize, u64) {
         let room = self.room_of(id).and_then(|room| self.rooms.get(room));
-        room.map_or((0, 0), |room| (room.batch_len(), room.batch_messages()))
+        room.map_or((0, 0), |room| (room.batch().len(), room.batch().messages()))
     }
 
     /// The scratch buffer, empty.

@@ -15,18 +15,15 @@ impl World {
         /// Tables that grow by doubling: a client's place, a room's, the lists of ids.
         const PER_CLIENT: usize = 4096;
         const SLACK: usize = 16 * 1024;
-        /// Buffers that are kept for the next batches.
-        const MAX_SPARE: usize = 64 * 1024;
+        /// Buffers that are kept for the next batches: of each room the one that it is written in,
+        /// and one that a short batch is copied to.
+        const MAX_KEPT: usize = 512 * 1024;
 
         let cast = &mut self.app.cast;
-        let spares = ROOMS.len() * MAX_SPARE.min(2 * cast.longest_batch);
+        let kept = MAX_KEPT.min(2 * ROOMS.len() * 2 * cast.longest_batch);
         let own: usize = cast.present().map(|peer| peer.memory(&cast.config)).sum();
-        let most = self.base
-            + SLACK
-            + PER_CLIENT * self.most_present
-            + spares
-            + own
-            + 2 * cast.shared.get();
+        let most =
+            self.base + SLACK + PER_CLIENT * self.most_present + kept + own + 2 * cast.shared.get();
         let live = self.meter.live();
         cast.tally.peak_memory = cast.tally.peak_memory.max(self.meter.peak());
         assert!(
