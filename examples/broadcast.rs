@@ -45,7 +45,7 @@ impl Handler for Chat {
         outbox.send(id, TEXT, greeting.as_bytes());
     }
 
-    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>) {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: Message<'_>) {
         let Some(text) = message.as_text() else {
             return outbox.close(id, CloseCode::POLICY_VIOLATION, "text only, please");
         };

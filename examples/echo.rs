@@ -9,8 +9,8 @@ use fanfare::{ClientId, Handler, Message, Outbox, Server, ServerConfig};
 struct Echo;
 
 impl Handler for Echo {
-    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>) {
-        outbox.send(id, message.kind, &message.payload);
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: Message<'_>) {
+        outbox.send(id, message.kind, message.payload);
     }
 }
 

@@ -23,8 +23,8 @@
 //! struct Echo;
 //!
 //! impl Handler for Echo {
-//!     fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>) {
-//!         outbox.send(id, message.kind, &message.payload);
+//!     fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: Message<'_>) {
+//!         outbox.send(id, message.kind, message.payload);
 //!     }
 //! }
 //!
@@ -70,7 +70,7 @@ pub use hub::{
 };
 pub use protocol::http::Request;
 pub use protocol::{
-    CloseCode, Handshake, HandshakeError, Limits, Message, MessageKind, OriginPattern,
+    CloseCode, Handshake, HandshakeError, Limits, Message, MessageKind, OriginPattern, Payload,
     ProtocolError,
 };
 pub use server::{

@@ -67,7 +67,7 @@ impl Handler for People {
         assert_eq!(member.room.replace(name), None, "it opens once");
     }
 
-    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>) {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: Message<'_>) {
         let member = self.get(id).expect("it is there");
         member.check_said(&message.payload);
         let room = member.room.clone().expect("it is open");

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::outgoing::PIECE_COST;
-use crate::protocol::{MessageKind, encode_message};
+use crate::protocol::{MessageKind, Payload, encode_message};
 
 /// Bytes of buffers that are kept for the batches to come, over all rooms. They are what makes a
 /// broadcast free of allocations; a server that has fallen quiet holds at most so much.
@@ -50,12 +50,24 @@ impl Batch {
         self.messages
     }
 
-    /// Appends a message as one frame.
-    pub(super) fn push(&mut self, kind: MessageKind, payload: &[u8], buffers: &mut Buffers) {
-        let frames = self.frames.get_or_insert_with(|| buffers.take());
-        let frames = Rc::get_mut(frames).expect("a batch is not shared before it is sealed");
-        encode_message(kind, payload, frames);
+    /// Appends a message as one frame. A large one that was assembled is not copied if it is the
+    /// first.
+    pub(super) fn push(&mut self, kind: MessageKind, payload: Payload<'_>, buffers: &mut Buffers) {
         self.messages += 1;
+        let payload = match payload.into_frame(kind) {
+            Ok(frame) if self.frames.is_none() => {
+                self.frames = Some(Rc::new(frame));
+                return;
+            }
+            Ok(frame) => return self.frames(buffers).extend_from_slice(&frame),
+            Err(payload) => payload,
+        };
+        encode_message(kind, &payload, self.frames(buffers));
+    }
+
+    fn frames(&mut self, buffers: &mut Buffers) -> &mut Vec<u8> {
+        let frames = self.frames.get_or_insert_with(|| buffers.take());
+        Rc::get_mut(frames).expect("a batch is not shared before it is sealed")
     }
 
     /// Ends the batch; the next one begins empty.
@@ -151,7 +163,7 @@ mod tests {
     /// A batch of one message of this size, sealed.
     fn sealed(size: usize, buffers: &mut Buffers) -> Rc<Vec<u8>> {
         let mut batch = Batch::default();
-        batch.push(MessageKind::Binary, &vec![0; size], buffers);
+        batch.push(MessageKind::Binary, (&vec![0; size]).into(), buffers);
         batch.seal(buffers).frames
     }
 
@@ -159,9 +171,9 @@ mod tests {
     fn messages_of_a_turn_are_one_batch() {
         let (mut batch, mut buffers) = (Batch::default(), Buffers::default());
         assert_eq!(batch.len(), 0);
-        batch.push(MessageKind::Text, b"ab", &mut buffers);
+        batch.push(MessageKind::Text, b"ab".into(), &mut buffers);
         assert_eq!((batch.len(), batch.messages()), (4, 1));
-        batch.push(MessageKind::Binary, b"", &mut buffers);
+        batch.push(MessageKind::Binary, b"".into(), &mut buffers);
         let Sealed { frames, messages } = batch.seal(&mut buffers);
         assert_eq!(
             (frames.as_slice(), messages),
@@ -199,6 +211,31 @@ mod tests {
     }
 
     #[test]
+    fn a_large_message_that_was_assembled_is_the_batch_if_it_is_the_first() {
+        let mut buffers = Buffers::default();
+        let large = || Payload::from(vec![7; 0x1_0000]);
+        let mut batch = Batch::default();
+        let payload = large();
+        let address = payload.as_ptr();
+        batch.push(MessageKind::Binary, payload, &mut buffers);
+        batch.push(MessageKind::Text, b"ab".into(), &mut buffers);
+        batch.push(MessageKind::Binary, large(), &mut buffers);
+        let Sealed { frames, messages } = batch.seal(&mut buffers);
+        let len = 0x1_0000 + 10;
+        assert_eq!((frames.len(), messages), (2 * len + 4, 3));
+        assert_eq!(frames[..10], frames[len + 4..len + 14]);
+        assert_eq!(frames[len..len + 4], *b"\x81\x02ab");
+        batch.push(MessageKind::Binary, large(), &mut buffers);
+        assert_eq!(batch.seal(&mut buffers).frames.len(), len);
+
+        let payload = large();
+        let alone = payload.as_ptr();
+        assert_ne!(alone, address);
+        batch.push(MessageKind::Binary, payload, &mut buffers);
+        assert_eq!(batch.seal(&mut buffers).frames[10..].as_ptr(), alone);
+    }
+
+    #[test]
     fn little_in_a_large_buffer_is_copied_out_of_it() {
         let mut buffers = Buffers::default();
         drop(sealed(20_000, &mut buffers));
@@ -223,7 +260,7 @@ mod tests {
         assert_eq!((buffers.lent.len(), buffers.kept), (0, 0));
         let mut batches: Vec<_> = (0..300).map(|_| Batch::default()).collect();
         for batch in &mut batches {
-            batch.push(MessageKind::Binary, &[0; 6_000], &mut buffers);
+            batch.push(MessageKind::Binary, (&[0; 6_000]).into(), &mut buffers);
         }
         for batch in &mut batches {
             batch.seal(&mut buffers);

@@ -7,7 +7,7 @@ use super::disconnect::Disconnect;
 use super::room::RoomId;
 use super::{Hub, MessageKind};
 use crate::protocol::http::Request;
-use crate::protocol::{CloseCode, Message};
+use crate::protocol::{CloseCode, Message, Payload};
 
 /// An application on the hub. All calls come from the thread that drives the hub, one at a time;
 /// whatever takes long holds up everybody.
@@ -17,8 +17,9 @@ pub trait Handler {
         let _ = (outbox, id, request);
     }
 
-    /// A client said something. The message lives as long as the call.
-    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>);
+    /// A client said something. The message lives as long as the call; a large one is passed on
+    /// without a copy if its payload is handed over (`message.payload`, not `&message.payload`).
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: Message<'_>);
 
     /// A client for which [`on_open`](Self::on_open) was called is gone. Nothing can be sent to it
     /// any more, but [`Outbox::room`] still tells where it was.
@@ -41,12 +42,12 @@ impl Broadcast {
 }
 
 impl Handler for Broadcast {
-    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>) {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: Message<'_>) {
         let Some(room) = outbox.room(id) else { return };
         if self.echo {
-            outbox.broadcast(room, message.kind, &message.payload);
+            outbox.broadcast(room, message.kind, message.payload);
         } else {
-            outbox.broadcast_except(room, id, message.kind, &message.payload);
+            outbox.broadcast_except(room, id, message.kind, message.payload);
         }
     }
 }
@@ -73,27 +74,37 @@ impl<'h> Outbox<'h> {
     /// too much is dropped as [`Disconnect::TooSlow`].
     ///
     /// Text must be UTF-8: browsers fail a connection on anything else.
-    pub fn send(&mut self, id: ClientId, kind: MessageKind, payload: &[u8]) -> bool {
-        self.hub.send(id, kind, payload, self.now)
+    pub fn send<'p>(
+        &mut self,
+        id: ClientId,
+        kind: MessageKind,
+        payload: impl Into<Payload<'p>>,
+    ) -> bool {
+        self.hub.send(id, kind, payload.into(), self.now)
     }
 
     /// Says something to every member of a room: it is encoded once, and each member gets a
     /// reference to it. Returns the number of members, or `None` if there is no such room.
     ///
     /// Text must be UTF-8, as in [`send`](Self::send).
-    pub fn broadcast(&mut self, room: RoomId, kind: MessageKind, payload: &[u8]) -> Option<usize> {
-        self.hub.broadcast(room, None, kind, payload)
+    pub fn broadcast<'p>(
+        &mut self,
+        room: RoomId,
+        kind: MessageKind,
+        payload: impl Into<Payload<'p>>,
+    ) -> Option<usize> {
+        self.hub.broadcast(room, None, kind, payload.into())
     }
 
     /// The same for every member but one.
-    pub fn broadcast_except(
+    pub fn broadcast_except<'p>(
         &mut self,
         room: RoomId,
         except: ClientId,
         kind: MessageKind,
-        payload: &[u8],
+        payload: impl Into<Payload<'p>>,
     ) -> Option<usize> {
-        self.hub.broadcast(room, Some(except), kind, payload)
+        self.hub.broadcast(room, Some(except), kind, payload.into())
     }
 
     /// Begins the closing handshake with a client: it hears what was said to it before, then a

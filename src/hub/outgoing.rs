@@ -168,6 +168,26 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Queues a whole frame for this client alone, in the buffer that it is in if that can be.
+    pub(super) fn say_frame(
+        &mut self,
+        frame: Vec<u8>,
+        at: usize,
+        max: usize,
+    ) -> Result<(), Overflow> {
+        if at > 0 || self.has_splices() {
+            return self.say([&frame, b""], at, max);
+        }
+        self.admit(frame.len() + PIECE_COST, max)?;
+        let len = frame.len();
+        let piece = Piece::Own {
+            bytes: frame,
+            start: 0,
+        };
+        self.push(piece, len);
+        Ok(())
+    }
+
     /// Leaves out what lies from `at` on in the room's batch, `len` bytes of it: so many messages.
     pub(super) fn skip(&mut self, at: usize, len: usize, messages: u64) {
         self.splices.get_or_insert_default().skip(at, len, messages);
@@ -375,6 +395,23 @@ mod tests {
             assert_eq!(written, "abcdefghi");
             assert!(outgoing.owed() == 0 && outgoing.rest.is_none());
         }
+    }
+
+    #[test]
+    fn a_whole_frame_is_queued_where_it_lies_unless_it_goes_into_a_batch() {
+        let mut outgoing = Outgoing::default();
+        outgoing.say([b"ab", b"c"], 0, MAX).unwrap();
+        let frame = b"frame".to_vec();
+        let address = frame.as_ptr();
+        outgoing.say_frame(frame, 0, MAX).unwrap();
+        assert_eq!(outgoing.pieces().nth(1).unwrap().as_ptr(), address);
+        assert_eq!(outgoing.owed(), 8 + 2 * PIECE_COST);
+        outgoing.say_frame(b"++".to_vec(), 2, MAX).unwrap();
+        outgoing.say_frame(b"--".to_vec(), 2, MAX).unwrap();
+        outgoing.append(&batch("BaTcH"), MAX).unwrap();
+        assert_eq!(owed(&outgoing), "abcframeBa++--TcH");
+        let long = vec![0; MAX];
+        assert_eq!(outgoing.say_frame(long, 0, MAX), Err(Overflow));
     }
 
     #[test]

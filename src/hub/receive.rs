@@ -55,7 +55,7 @@ impl Hub {
                 Inbound::Nothing => break,
                 Inbound::Head(head) => self.request(id, &head, now, handler),
                 Inbound::Message(message) => {
-                    handler.on_message(&mut Outbox::new(self, now), id, &message);
+                    handler.on_message(&mut Outbox::new(self, now), id, message);
                 }
                 Inbound::Control => {
                     control_frames += 1;

@@ -7,7 +7,7 @@ use slab::Slab;
 
 use super::batch::{Batch, Buffers, Sealed};
 use super::client::ClientId;
-use crate::protocol::MessageKind;
+use crate::protocol::{MessageKind, Payload};
 
 /// Names a room for as long as it exists. A room goes with its last member; one of the same name
 /// that is made afterwards has another id.
@@ -122,7 +122,7 @@ impl Rooms {
         &mut self,
         id: RoomId,
         kind: MessageKind,
-        payload: &[u8],
+        payload: Payload<'_>,
     ) -> Option<(usize, usize)> {
         let room = self
             .slab
@@ -185,8 +185,14 @@ mod tests {
     fn a_room_is_sealed_if_something_was_said() {
         let mut rooms = Rooms::default();
         let [room, _quiet] = ["", "b"].map(|name| rooms.create(name));
-        assert_eq!(rooms.say(room, MessageKind::Text, b"ab"), Some((0, 4)));
-        assert_eq!(rooms.say(room, MessageKind::Binary, b""), Some((4, 6)));
+        assert_eq!(
+            rooms.say(room, MessageKind::Text, b"ab".into()),
+            Some((0, 4))
+        );
+        assert_eq!(
+            rooms.say(room, MessageKind::Binary, b"".into()),
+            Some((4, 6))
+        );
         let (sealed_room, sealed) = rooms.seal_next().unwrap();
         assert_eq!((&*sealed_room.name, sealed.frames.len()), ("", 6));
         assert!(!rooms.has_unsealed() && rooms.seal_next().is_none());
@@ -197,9 +203,9 @@ mod tests {
     fn a_room_may_go_with_its_batch() {
         let mut rooms = Rooms::default();
         let room = rooms.create("");
-        rooms.say(room, MessageKind::Text, b"to nobody");
+        rooms.say(room, MessageKind::Text, b"to nobody".into());
         rooms.remove_if_empty(room);
         assert!(rooms.seal_next().is_none());
-        assert_eq!(rooms.say(room, MessageKind::Text, b""), None);
+        assert_eq!(rooms.say(room, MessageKind::Text, b"".into()), None);
     }
 }

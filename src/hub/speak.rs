@@ -6,10 +6,10 @@ use super::Hub;
 use super::batch::Sealed;
 use super::client::{Client, ClientId, Phase};
 use super::disconnect::Disconnect;
-use super::outgoing::Overflow;
+use super::outgoing::{Outgoing, Overflow};
 use super::room::{Room, RoomId};
 use crate::protocol::http::Response;
-use crate::protocol::{CloseCode, CloseFrame, FrameHeader, HandshakeError, MessageKind};
+use crate::protocol::{CloseCode, CloseFrame, FrameHeader, HandshakeError, MessageKind, Payload};
 
 /// The largest scratch buffer that is kept from one event to the next.
 const MAX_SCRATCH: usize = 4 * 1024;
@@ -23,7 +23,7 @@ impl Hub {
     /// there is no such room. For those who are no client: another thread, another server.
     pub fn publish(&mut self, room: &str, kind: MessageKind, payload: &[u8]) -> usize {
         let room = self.rooms.find(room);
-        room.and_then(|room| self.broadcast(room, None, kind, payload))
+        room.and_then(|room| self.broadcast(room, None, kind, payload.into()))
             .unwrap_or(0)
     }
 
@@ -53,7 +53,7 @@ impl Hub {
         room: RoomId,
         except: Option<ClientId>,
         kind: MessageKind,
-        payload: &[u8],
+        payload: Payload<'_>,
     ) -> Option<usize> {
         let (start, end) = self.rooms.say(room, kind, payload)?;
         self.said += end - start;
@@ -74,16 +74,22 @@ impl Hub {
         &mut self,
         id: ClientId,
         kind: MessageKind,
-        payload: &[u8],
+        payload: Payload<'_>,
         now: Instant,
     ) -> bool {
         if !self.is_open(id) {
             return false;
         }
-        let mut header = self.take_reply();
-        FrameHeader::unmasked(kind.opcode(), payload.len()).encode(&mut header);
-        let is_said = self.say(id, [&header, payload], now);
-        self.put_reply(header);
+        let is_said = match payload.into_frame(kind) {
+            Ok(frame) => self.say_frame(id, frame, now),
+            Err(payload) => {
+                let mut header = self.take_reply();
+                FrameHeader::unmasked(kind.opcode(), payload.len()).encode(&mut header);
+                let is_said = self.say(id, [&header, &payload], now);
+                self.put_reply(header);
+                is_said
+            }
+        };
         if is_said {
             self.clients[id.index()].traffic.messages_sent += 1;
             self.metrics.messages_sent += 1;
@@ -139,16 +145,39 @@ impl Hub {
     /// Queues what is said to one client alone, behind what its room has heard by now; whether it
     /// could take it.
     pub(super) fn say(&mut self, id: ClientId, parts: [&[u8]; 2], now: Instant) -> bool {
+        let len = parts[0].len() + parts[1].len();
+        self.queue(id, len, now, |outgoing, at, max| {
+            outgoing.say(parts, at, max)
+        })
+    }
+
+    /// The same for a whole frame that is not copied, where that can be.
+    fn say_frame(&mut self, id: ClientId, frame: Vec<u8>, now: Instant) -> bool {
+        let len = frame.len();
+        self.queue(id, len, now, |outgoing, at, max| {
+            outgoing.say_frame(frame, at, max)
+        })
+    }
+
+    /// Has `say` queue `len` bytes for a client, told how long its room's batch is and what the
+    /// client may owe; whether it could take them.
+    fn queue(
+        &mut self,
+        id: ClientId,
+        len: usize,
+        now: Instant,
+        say: impl FnOnce(&mut Outgoing, usize, usize) -> Result<(), Overflow>,
+    ) -> bool {
         let (at, _) = self.batch(id);
         let max = self.config.max_client_buffer;
         let Some(client) = self.client_mut(id) else {
             return false;
         };
-        if client.outgoing.say(parts, at, max) == Err(Overflow) {
+        if say(&mut client.outgoing, at, max) == Err(Overflow) {
             self.drop_slow(id, now);
             return false;
         }
-        self.said += parts[0].len() + parts[1].len();
+        self.said += len;
         self.touch(id);
         true
     }

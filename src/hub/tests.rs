@@ -39,7 +39,7 @@ impl Handler for Recorder {
         }
     }
 
-    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>) {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: Message<'_>) {
         match message.as_text() {
             Some("whisper") => {
                 outbox.send(id, MessageKind::Text, b"psst");
@@ -355,7 +355,7 @@ fn who_is_dropped_in_the_middle_of_a_turn_hears_nothing_of_it() {
     let counted = world.hub.metrics().messages_sent;
     world.receive(sender, &text("of this turn"));
     let mut outbox = world.hub.outbox(world.now);
-    assert!(!outbox.send(slow, MessageKind::Binary, &vec![0; 20_000]));
+    assert!(!outbox.send(slow, MessageKind::Binary, vec![0; 20_000]));
     world.hub.writable(slow);
     let got = world.flush(&[]);
     let heard = |id| {

@@ -55,8 +55,8 @@ impl TimerWheel {
             .div_ceil(TICK.as_nanos());
         let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
         let least = behind.map_or(0, |behind| behind.0.get() + 1);
-        let last = self.drained + SLOTS as u64 - 1;
-        Tick::from(ticks.max(least).clamp(self.drained + 1, last))
+        let reach = self.drained + SLOTS as u64 - 1;
+        Tick::from(ticks.max(least).clamp(self.drained + 1, reach))
     }
 
     /// Moves an empty wheel to the present, so that it need not be turned there tick by tick.

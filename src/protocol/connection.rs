@@ -1,7 +1,5 @@
 //! One open connection as a state machine: RFC 6455, sections 5 to 7.
 
-use std::borrow::Cow;
-
 use super::close::{CloseCode, CloseFrame};
 use super::error::ProtocolError;
 use super::frame::FrameHeader;
@@ -10,6 +8,7 @@ use super::limits::Limits;
 use super::mask::unmask;
 use super::message::{Message, MessageAssembler, MessageKind};
 use super::opcode::Opcode;
+use super::payload::Payload;
 
 /// What a peer said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -305,7 +304,7 @@ impl Connection {
         }
         Ok(Event::Message(Message {
             kind,
-            payload: Cow::Borrowed(payload),
+            payload: Payload::from(payload),
         }))
     }
 
@@ -361,6 +360,8 @@ enum Step<'i> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -397,7 +398,7 @@ mod tests {
                 match connection.receive(&mut input, &mut output) {
                     Ok(Some(Event::Message(message))) => events.push(Event::Message(Message {
                         kind: message.kind,
-                        payload: Cow::Owned(message.payload.into_owned()),
+                        payload: message.payload.into_owned().into(),
                     })),
                     Ok(Some(Event::Ping)) => events.push(Event::Ping),
                     Ok(Some(Event::Pong)) => events.push(Event::Pong),
@@ -412,10 +413,9 @@ mod tests {
     }
 
     fn text(payload: &str) -> Event<'static> {
-        let payload = Cow::Owned(payload.as_bytes().to_vec());
         Event::Message(Message {
             kind: MessageKind::Text,
-            payload,
+            payload: payload.as_bytes().to_vec().into(),
         })
     }
 
@@ -433,11 +433,8 @@ mod tests {
         let mut input = Input::new(&mut bytes);
         let mut connection = Connection::new(Limits::default());
         match connection.receive(&mut input, &mut Vec::new()) {
-            Ok(Some(Event::Message(Message {
-                payload: Cow::Borrowed(slice),
-                ..
-            }))) => {
-                assert_eq!(slice.as_ptr(), payload);
+            Ok(Some(Event::Message(message))) => {
+                assert_eq!(message.payload.as_ptr(), payload);
             }
             other => panic!("{other:?}"),
         }

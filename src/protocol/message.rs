@@ -1,11 +1,10 @@
 //! Messages, whole or in fragments: RFC 6455, sections 5.4 and 5.6.
 
-use std::borrow::Cow;
-
 use super::error::ProtocolError;
 use super::frame::FrameHeader;
 use super::limits::Limits;
 use super::opcode::Opcode;
+use super::payload::{Payload, PayloadBuffer};
 use super::utf8::Utf8Validator;
 
 /// Text or binary (RFC 6455, section 5.6).
@@ -32,9 +31,8 @@ impl MessageKind {
 pub struct Message<'i> {
     /// Text or binary.
     pub kind: MessageKind,
-    /// The payload, unmasked. It borrows the read buffer when the message came as one frame in one
-    /// piece. Text is valid UTF-8.
-    pub payload: Cow<'i, [u8]>,
+    /// What it holds. Text is valid UTF-8.
+    pub payload: Payload<'i>,
 }
 
 impl Message<'_> {
@@ -57,12 +55,11 @@ pub fn encode_message(kind: MessageKind, payload: &[u8], output: &mut Vec<u8>) {
 
 /// The message that is arriving, in one flat buffer however it is fragmented.
 ///
-/// The buffer grows with the bytes that arrive, never by a declared length, and leaves with the
-/// finished message: a connection between two messages owns none.
+/// The buffer leaves with the finished message: a connection between two messages owns none.
 #[derive(Debug, Default)]
 pub struct MessageAssembler {
     kind: Option<MessageKind>,
-    payload: Vec<u8>,
+    payload: PayloadBuffer,
     utf8: Utf8Validator,
     fragments: usize,
 }
@@ -122,7 +119,7 @@ impl MessageAssembler {
                 .push(bytes)
                 .map_err(|_| ProtocolError::InvalidUtf8)?;
         }
-        self.payload.extend_from_slice(bytes);
+        self.payload.push(bytes);
         Ok(())
     }
 
@@ -146,7 +143,7 @@ impl MessageAssembler {
         let kind = kind.expect("a message is under way");
         Ok(Message {
             kind,
-            payload: Cow::Owned(payload),
+            payload: payload.finish(),
         })
     }
 }

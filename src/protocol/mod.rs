@@ -25,6 +25,7 @@ mod mask;
 mod message;
 mod opcode;
 mod origin;
+mod payload;
 mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
@@ -38,4 +39,5 @@ pub use mask::unmask;
 pub use message::{Message, MessageAssembler, MessageKind, encode_message};
 pub use opcode::Opcode;
 pub use origin::{InvalidOrigin, OriginPattern};
+pub use payload::Payload;
 pub use utf8::{InvalidUtf8, Utf8Validator};

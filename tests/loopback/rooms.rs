@@ -186,7 +186,7 @@ impl Handler for Greeter {
         outbox.broadcast_except(room, id, MessageKind::Text, news.as_bytes());
     }
 
-    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>) {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: Message<'_>) {
         self.said += 1;
         Broadcast::new(true).on_message(outbox, id, message);
     }

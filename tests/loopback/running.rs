@@ -49,8 +49,9 @@ impl Handler for Witness {
         self.report(Event::Opened);
     }
 
-    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>) {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: Message<'_>) {
         let room = outbox.room(id).expect("who speaks is in a room");
+        let said = Event::Said(message.as_text().unwrap_or_default().to_owned());
         match message.as_text() {
             Some("members?") => {
                 let members = outbox.members(room).len().to_string();
@@ -69,8 +70,7 @@ impl Handler for Witness {
             }
             _ => self.broadcast.on_message(outbox, id, message),
         }
-        let text = message.as_text().unwrap_or_default();
-        self.report(Event::Said(text.to_owned()));
+        self.report(said);
     }
 
     fn on_close(&mut self, outbox: &mut Outbox<'_>, id: ClientId, why: &Disconnect) {

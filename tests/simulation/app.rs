@@ -4,7 +4,8 @@
 use std::rc::Rc;
 
 use fanfare::{
-    Broadcast, ClientId, CloseCode, Disconnect, Handler, Message, MessageKind, Outbox, Request,
+    Broadcast, ClientId, CloseCode, Disconnect, Handler, Message, MessageKind, Outbox, Payload,
+    Request,
 };
 
 use super::cast::Cast;
@@ -40,7 +41,19 @@ impl App {
     }
 
     fn answer(&mut self, outbox: &mut Outbox<'_>, id: ClientId, text: bool, payload: &Rc<[u8]>) {
-        let is_said = outbox.send(id, kind(text), payload);
+        self.hand_over(outbox, id, text, payload, payload.into());
+    }
+
+    /// Answers with what is `said` itself, so that it need not be copied.
+    fn hand_over(
+        &mut self,
+        outbox: &mut Outbox<'_>,
+        id: ClientId,
+        text: bool,
+        payload: &Rc<[u8]>,
+        said: Payload<'_>,
+    ) {
+        let is_said = outbox.send(id, kind(text), said);
         uncounted(|| self.cast.whispered(id, is_said, text, payload));
     }
 
@@ -56,7 +69,7 @@ impl App {
         }
     }
 
-    fn act(&mut self, outbox: &mut Outbox<'_>, id: ClientId, act: Act, message: &Message<'_>) {
+    fn act(&mut self, outbox: &mut Outbox<'_>, id: ClientId, act: Act, message: Message<'_>) {
         let text = message.kind == MessageKind::Text;
         let payload: Rc<[u8]> = uncounted(|| message.payload.as_ref().into());
         let room = uncounted(|| self.cast.by_id(id).1.room).expect("it is in a room");
@@ -67,7 +80,7 @@ impl App {
                 uncounted(|| self.cast.say(room, except, text, &payload));
                 self.broadcast.on_message(outbox, id, message);
             }
-            Act::Answer => self.answer(outbox, id, text, &payload),
+            Act::Answer => self.hand_over(outbox, id, text, &payload, message.payload),
             Act::Both => {
                 self.elsewhere(outbox, room, text, &payload);
                 self.answer(outbox, id, text, &payload);
@@ -105,7 +118,7 @@ impl Handler for App {
         });
     }
 
-    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>) {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: Message<'_>) {
         let act = uncounted(|| {
             self.cast.note(&message.payload);
             self.cast.tally.delivered += 1;

@@ -331,7 +331,7 @@ impl Write for Conversation {
 struct Said(Vec<Vec<u8>>);
 
 impl Handler for Said {
-    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>) {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: Message<'_>) {
         self.0.push(message.payload.to_vec());
         Broadcast::new(true).on_message(outbox, id, message);
     }

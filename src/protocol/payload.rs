@@ -1,0 +1,183 @@
+//! A message's payload, and how it is passed on without a copy.
+
+use std::fmt;
+use std::ops::Deref;
+
+use super::frame::FrameHeader;
+use super::message::MessageKind;
+
+/// What a message holds, unmasked; it is used as a slice.
+///
+/// It borrows the read buffer when the message came as one frame in one piece. Otherwise it was
+/// assembled in a buffer of its own, with room for a frame header before it: a large message that
+/// is said again (to its room, or back to its sender) is not copied for that.
+#[derive(Clone)]
+pub struct Payload<'i>(Repr<'i>);
+
+#[derive(Clone)]
+enum Repr<'i> {
+    Borrowed(&'i [u8]),
+    /// [`HEADROOM`] bytes, and the payload.
+    Assembled(Vec<u8>),
+}
+
+/// Room for the header of an unmasked frame in its longest form (RFC 6455, section 5.2), which is
+/// that of all payloads over 65,535 bytes.
+const HEADROOM: usize = 10;
+
+/// A payload that is arriving, in one flat buffer.
+///
+/// The buffer grows with the bytes that arrive, never by a declared length.
+#[derive(Debug, Default)]
+pub(super) struct PayloadBuffer {
+    /// Empty, or [`HEADROOM`] bytes and what has arrived.
+    bytes: Vec<u8>,
+}
+
+impl PayloadBuffer {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len().saturating_sub(HEADROOM)
+    }
+
+    pub(super) fn push(&mut self, piece: &[u8]) {
+        if self.bytes.is_empty() && !piece.is_empty() {
+            self.bytes.reserve(HEADROOM + piece.len());
+            self.bytes.resize(HEADROOM, 0);
+        }
+        self.bytes.extend_from_slice(piece);
+    }
+
+    pub(super) fn finish(self) -> Payload<'static> {
+        Payload(Repr::Assembled(self.bytes))
+    }
+}
+
+impl Payload<'_> {
+    /// The payload in a vector of its own. It is copied if it was borrowed.
+    pub fn into_owned(self) -> Vec<u8> {
+        match self.0 {
+            Repr::Borrowed(bytes) => bytes.to_vec(),
+            Repr::Assembled(mut bytes) => {
+                bytes.drain(..HEADROOM.min(bytes.len()));
+                bytes
+            }
+        }
+    }
+
+    /// The payload as an unmasked frame, in the buffer that it was assembled in; unchanged if it is
+    /// borrowed, or so small that its header is of another length and copying it is cheap.
+    ///
+    /// # Errors
+    /// The payload itself.
+    pub(crate) fn into_frame(self, kind: MessageKind) -> Result<Vec<u8>, Self> {
+        let Repr::Assembled(mut bytes) = self.0 else {
+            return Err(self);
+        };
+        let mut header = Vec::with_capacity(HEADROOM);
+        let payload_len = bytes.len().saturating_sub(HEADROOM);
+        FrameHeader::unmasked(kind.opcode(), payload_len).encode(&mut header);
+        if header.len() < HEADROOM {
+            return Err(Self(Repr::Assembled(bytes)));
+        }
+        bytes[..HEADROOM].copy_from_slice(&header);
+        // It may wait in a queue for long, and the buffer had grown by doubling.
+        bytes.shrink_to_fit();
+        Ok(bytes)
+    }
+}
+
+impl Deref for Payload<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Borrowed(bytes) => bytes,
+            Repr::Assembled(bytes) => bytes.get(HEADROOM..).unwrap_or_default(),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Payload<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+/// Borrows; also from another payload, to say the same more than once.
+impl<'i, B: AsRef<[u8]> + ?Sized> From<&'i B> for Payload<'i> {
+    fn from(bytes: &'i B) -> Self {
+        Self(Repr::Borrowed(bytes.as_ref()))
+    }
+}
+
+/// Copies the bytes behind the room for a header.
+impl From<Vec<u8>> for Payload<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        let mut buffer = PayloadBuffer::default();
+        buffer.push(&bytes);
+        buffer.finish()
+    }
+}
+
+impl PartialEq for Payload<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Payload<'_> {}
+
+impl fmt::Debug for Payload<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assembled(len: usize) -> Payload<'static> {
+        let mut buffer = PayloadBuffer::default();
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(len).collect();
+        for piece in bytes.chunks(1000) {
+            buffer.push(piece);
+        }
+        assert_eq!(buffer.len(), len);
+        let payload = buffer.finish();
+        assert!(*payload == *bytes);
+        payload
+    }
+
+    #[test]
+    fn an_assembled_payload_is_a_slice_and_a_vector() {
+        for len in [0, 1, 999, 2500] {
+            let payload = assembled(len);
+            assert_eq!(payload, Payload::from(&payload));
+            let bytes = payload.to_vec();
+            assert_eq!(payload.into_owned(), bytes);
+        }
+        assert_eq!(PayloadBuffer::default().bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn a_large_one_becomes_a_frame_where_it_lies() {
+        let payload = assembled(0x1_0000);
+        let (address, expected) = (payload.as_ptr(), payload.to_vec());
+        let frame = payload.into_frame(MessageKind::Text).unwrap();
+        assert_eq!(frame[HEADROOM..].as_ptr(), address);
+        assert_eq!(frame[..HEADROOM], *b"\x81\x7f\0\0\0\0\0\x01\0\0");
+        assert!(frame[HEADROOM..] == expected && frame.capacity() == frame.len());
+    }
+
+    #[test]
+    fn a_small_or_borrowed_one_stays_what_it_is() {
+        for len in [0, 125, 126, 0xFFFF] {
+            let payload = assembled(len).into_frame(MessageKind::Binary).unwrap_err();
+            assert_eq!(payload.len(), len);
+        }
+        let bytes = vec![7; 0x1_0000];
+        let payload = Payload::from(&bytes).into_frame(MessageKind::Binary);
+        assert_eq!(payload.unwrap_err().as_ptr(), bytes.as_ptr());
+    }
+}
