@@ -7,9 +7,17 @@
 
 #[path = "budget/allocations.rs"]
 mod allocations;
+#[path = "budget/calls.rs"]
+mod calls;
 #[path = "budget/instructions.rs"]
 mod instructions;
+#[path = "loopback/peer.rs"]
+#[allow(dead_code, reason = "the loopback tests need the rest")]
+mod peer;
 #[path = "budget/record.rs"]
 mod record;
 #[path = "budget/stage.rs"]
 mod stage;
+mod support;
+#[path = "support/trace.rs"]
+mod trace;

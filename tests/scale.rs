@@ -13,12 +13,14 @@
 )]
 
 mod support;
+#[path = "support/trace.rs"]
+mod trace;
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use support::{BINARY, CLOSE, Crowd, Deadline, Heard, Server, TEXT, encode_masked};
+use trace::{calls, trace_at_rest};
 
 /// The clients of most tests.
 const CROWD: usize = 1000;
@@ -244,38 +246,6 @@ fn sigterm_says_going_away_to_everybody_and_ends_within_a_second() {
     assert!(duration < MAX_DURATION, "{duration:?}");
 }
 
-/// Waits until the server waits, and returns what it has done up to there.
-fn trace_at_rest(server: &Server) -> String {
-    let deadline = Deadline::new("the server waits", LIMIT);
-    let mut before = String::new();
-    loop {
-        let trace = server.trace();
-        if trace == before && is_at_rest(&trace) {
-            return trace;
-        }
-        before = trace;
-        let pause = deadline.left().min(Duration::from_millis(50));
-        let _ = server.stderr.recv_timeout(pause);
-    }
-}
-
-/// Whether the last that each thread has done is to wait: the loop for events, the log's writer for
-/// lines.
-fn is_at_rest(trace: &str) -> bool {
-    let mut last = BTreeMap::new();
-    for line in trace.lines() {
-        if let Some((thread, call)) = line.split_once(' ') {
-            last.insert(thread, call.trim_start());
-        }
-    }
-    // A call that has not returned has no result.
-    let is_waiting = |call: &&str| !call.contains(" = ");
-    let waits: Vec<&str> = last.into_values().filter(is_waiting).collect();
-    waits.len() == 2
-        && waits.iter().any(|call| call.starts_with("epoll_"))
-        && waits.iter().any(|call| call.starts_with("futex("))
-}
-
 /// A server without work must not wake up to look for some.
 #[test]
 #[ignore = "strace: run by ./test scale"]
@@ -394,15 +364,4 @@ fn round_trips(pair: &mut Crowd) -> (Duration, Duration) {
     }
     times.sort_unstable();
     (times[times.len() / 2], times[times.len() * 99 / 100])
-}
-
-/// The names of the system calls in a part of a trace, in their order.
-fn calls(trace: &str) -> impl Iterator<Item = &str> {
-    // `4711 sendto(7, …`, and not `4711 <... sendto resumed>` or `+++ exited`.
-    trace.lines().filter_map(|line| {
-        let (_pid, call) = line.split_once(' ')?;
-        let (name, _) = call.trim_start().split_once('(')?;
-        let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        name.bytes().all(is_name_byte).then_some(name)
-    })
 }

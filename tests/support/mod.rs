@@ -57,7 +57,7 @@ impl Deadline {
 /// A running server. It is killed when the test is done with it, and its `strace` ends with it.
 pub(crate) struct Server {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Its lines on stderr. Ends when the server has ended, and its `strace` as well.
     pub(crate) stderr: Receiver<String>,
     trace: Option<PathBuf>,
