@@ -1,8 +1,8 @@
-//! The floor: what a readiness-based broadcast server costs that does nothing but ask the kernel for
-//! what it must ask for. Edge-triggered epoll; whatever is ready is read first, one `recv` a socket,
-//! straight into one buffer, in which the frames are unmasked and put one after the other; then one
-//! `send` a client from that buffer. No checks, no limits, no log, no deadlines, not even the order of
-//! fragments: not a server to use, but one to compare with. `SO_SNDBUF` is left as it is.
+//! The floor: what a readiness-based broadcast server costs that does nothing but ask the kernel
+//! for what it must ask for. Edge-triggered epoll; whatever is ready is read first, one `recv` a
+//! socket, straight into one buffer, in which the frames are unmasked and put one after the other;
+//! then one `send` a client from that buffer. No checks, no limits, no log, no deadlines: not a
+//! server to use, but one to compare with. `SO_SNDBUF` is left as it is.
 //!
 //! `floor --port N [--echo]`
 
@@ -92,7 +92,8 @@ fn main() {
 }
 
 impl Floor {
-    /// Reads what there is; the frames in it go to `buffer[end..]`, or back at once. Returns the new end.
+    /// Reads what there is; the frames in it go to `buffer[end..]`, or back at once. Returns the new
+    /// end.
     fn read(&mut self, fd: usize, buffer: &mut [u8], mut end: usize) -> usize {
         loop {
             if end > BUFFER / 2 {
@@ -157,8 +158,8 @@ impl Floor {
         }
     }
 
-    /// Unmasks the frames in `bytes[at..end]` and moves them to `bytes[to..]`; returns where the rest
-    /// begins, and the new `to`.
+    /// Unmasks the frames in `bytes[at..end]` and moves them to `bytes[to..]`; returns where the
+    /// rest begins, and the new `to`.
     fn frames(
         &mut self,
         fd: usize,
