@@ -126,8 +126,8 @@ impl Scenario {
 struct Echo;
 
 impl Handler for Echo {
-    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: &Message<'_>) {
-        outbox.send(id, message.kind, &message.payload);
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: Message<'_>) {
+        outbox.send(id, message.kind, message.payload);
     }
 }
 
