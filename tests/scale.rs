@@ -187,9 +187,9 @@ fn slow_clients_are_dropped_and_the_others_miss_nothing() {
 /// A client that is silent owns its state and no buffer.
 #[test]
 #[ignore = "10,000 clients: run by ./test scale"]
-fn an_idle_client_costs_at_most_a_kibibyte() {
+fn an_idle_client_costs_at_most_400_bytes() {
     const IDLE: usize = 10_000;
-    const MAX_BYTES: f64 = 1024.0;
+    const MAX_BYTES: f64 = 400.0;
 
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).expect("there is a limit");
     assert!(
