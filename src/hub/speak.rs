@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use super::Hub;
 use super::batch::Sealed;
 use super::client::{Client, ClientId, Phase};
 use super::disconnect::Disconnect;
-use super::outgoing::{Outgoing, Overflow};
+use super::outgoing::Overflow;
 use super::room::{Room, RoomId};
+use super::{Hub, live};
 use crate::protocol::http::Response;
 use crate::protocol::{CloseCode, CloseFrame, FrameHeader, HandshakeError, MessageKind, Payload};
 
@@ -77,24 +77,28 @@ impl Hub {
         payload: Payload<'_>,
         now: Instant,
     ) -> bool {
-        if !self.is_open(id) {
+        let (at, _) = self.batch(id);
+        let max = self.config.max_client_buffer;
+        let Some(client) = live(&mut self.clients, id).filter(|client| client.is_open()) else {
             return false;
-        }
-        let is_said = match payload.into_frame(kind) {
-            Ok(frame) => self.say_frame(id, frame, now),
+        };
+        let len = payload.len();
+        let said = match payload.into_frame(kind) {
+            Ok(frame) => client.outgoing.say_frame(frame, at, max),
             Err(payload) => {
-                let mut header = self.take_reply();
-                FrameHeader::unmasked(kind.opcode(), payload.len()).encode(&mut header);
-                let is_said = self.say(id, [&header, &payload], now);
-                self.put_reply(header);
-                is_said
+                let header = FrameHeader::unmasked(kind.opcode(), len).to_wire();
+                client.outgoing.say([&header, &payload], at, max)
             }
         };
-        if is_said {
-            self.clients[id.index()].traffic.messages_sent += 1;
-            self.metrics.messages_sent += 1;
+        if said == Err(Overflow) {
+            self.drop_slow(id, now);
+            return false;
         }
-        is_said
+        client.traffic.messages_sent += 1;
+        Self::touch_client(client, &mut self.dirty);
+        self.metrics.messages_sent += 1;
+        self.said += len;
+        true
     }
 
     /// Begins the closing handshake with a client; nothing is said to it after that.
@@ -145,40 +149,17 @@ impl Hub {
     /// Queues what is said to one client alone, behind what its room has heard by now; whether it
     /// could take it.
     pub(super) fn say(&mut self, id: ClientId, parts: [&[u8]; 2], now: Instant) -> bool {
-        let len = parts[0].len() + parts[1].len();
-        self.queue(id, len, now, |outgoing, at, max| {
-            outgoing.say(parts, at, max)
-        })
-    }
-
-    /// The same for a whole frame that is not copied, where that can be.
-    fn say_frame(&mut self, id: ClientId, frame: Vec<u8>, now: Instant) -> bool {
-        let len = frame.len();
-        self.queue(id, len, now, |outgoing, at, max| {
-            outgoing.say_frame(frame, at, max)
-        })
-    }
-
-    /// Has `say` queue `len` bytes for a client, told how long its room's batch is and what the
-    /// client may owe; whether it could take them.
-    fn queue(
-        &mut self,
-        id: ClientId,
-        len: usize,
-        now: Instant,
-        say: impl FnOnce(&mut Outgoing, usize, usize) -> Result<(), Overflow>,
-    ) -> bool {
         let (at, _) = self.batch(id);
         let max = self.config.max_client_buffer;
-        let Some(client) = self.client_mut(id) else {
+        let Some(client) = live(&mut self.clients, id) else {
             return false;
         };
-        if say(&mut client.outgoing, at, max) == Err(Overflow) {
+        if client.outgoing.say(parts, at, max) == Err(Overflow) {
             self.drop_slow(id, now);
             return false;
         }
-        self.said += len;
-        self.touch(id);
+        Self::touch_client(client, &mut self.dirty);
+        self.said += parts[0].len() + parts[1].len();
         true
     }
 
@@ -290,6 +271,9 @@ impl Hub {
 
     /// What a client's room has been told in this turn: bytes, and messages.
     pub(super) fn batch(&self, id: ClientId) -> (usize, u64) {
+        if !self.rooms.has_unsealed() {
+            return (0, 0);
+        }
         let room = self.room_of(id).and_then(|room| self.rooms.get(room));
         room.map_or((0, 0), |room| (room.batch().len(), room.batch().messages()))
     }

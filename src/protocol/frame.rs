@@ -1,5 +1,7 @@
 //! The frame header: RFC 6455, section 5.2.
 
+use std::ops::Deref;
+
 use super::error::ProtocolError;
 use super::opcode::Opcode;
 
@@ -115,17 +117,49 @@ impl FrameHeader {
 
     /// Appends the header in its shortest form.
     pub fn encode(&self, output: &mut Vec<u8>) {
+        output.extend_from_slice(&self.to_wire());
+    }
+
+    /// The header in its shortest form, for those who append it themselves.
+    pub fn to_wire(&self) -> EncodedHeader {
+        let mut bytes = [0; Self::MAX_LEN];
         let mask_bit = if self.mask.is_some() { MASK } else { 0 };
         let short_len = short_form(self.payload_len);
-        output.push(if self.fin { FIN } else { 0 } | self.opcode.to_wire());
-        output.push(mask_bit | short_len);
-        let len = self.payload_len.to_be_bytes();
+        bytes[0] = if self.fin { FIN } else { 0 } | self.opcode.to_wire();
+        bytes[1] = mask_bit | short_len;
+        let payload_len = self.payload_len.to_be_bytes();
+        let mut len = 2;
         match short_len {
-            LEN_16 => output.extend_from_slice(&len[6..]),
-            LEN_64 => output.extend_from_slice(&len),
+            LEN_16 => {
+                bytes[2..4].copy_from_slice(&payload_len[6..]);
+                len = 4;
+            }
+            LEN_64 => {
+                bytes[2..10].copy_from_slice(&payload_len);
+                len = 10;
+            }
             _ => {}
         }
-        output.extend_from_slice(self.mask.as_ref().map_or(&[], |key| key.as_slice()));
+        if let Some(key) = self.mask {
+            bytes[len..len + key.len()].copy_from_slice(&key);
+            len += key.len();
+        }
+        EncodedHeader { bytes, len }
+    }
+}
+
+/// A header as it goes over the wire; it is used as a slice.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodedHeader {
+    bytes: [u8; FrameHeader::MAX_LEN],
+    len: usize,
+}
+
+impl Deref for EncodedHeader {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 

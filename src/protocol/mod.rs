@@ -31,7 +31,7 @@ mod utf8;
 pub use close::{CloseCode, CloseFrame};
 pub use connection::{Connection, Event};
 pub use error::{HandshakeError, ProtocolError};
-pub use frame::FrameHeader;
+pub use frame::{EncodedHeader, FrameHeader};
 pub use handshake::{Handshake, Upgrade};
 pub use input::Input;
 pub use limits::Limits;

@@ -73,9 +73,8 @@ impl Payload<'_> {
         let Repr::Assembled(mut bytes) = self.0 else {
             return Err(self);
         };
-        let mut header = Vec::with_capacity(HEADROOM);
         let payload_len = bytes.len().saturating_sub(HEADROOM);
-        FrameHeader::unmasked(kind.opcode(), payload_len).encode(&mut header);
+        let header = FrameHeader::unmasked(kind.opcode(), payload_len).to_wire();
         if header.len() < HEADROOM {
             return Err(Self(Repr::Assembled(bytes)));
         }

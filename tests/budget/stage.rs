@@ -94,6 +94,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..SERIAL
     },
     Scenario {
+        name: "echo-100-by-16",
+        members: 100,
+        speakers: 100,
+        messages: 16,
+        speech: Speech::Echo(MessageKind::Text),
+        ..SERIAL
+    },
+    Scenario {
         name: "ping-100",
         members: 100,
         speakers: 100,
