@@ -57,10 +57,8 @@ impl Hub {
             },
             Due::Ping => {
                 client.note_ping(&self.config, now);
-                let mut ping = self.take_reply();
-                FrameHeader::unmasked(Opcode::Ping, 0).encode(&mut ping);
+                let ping = FrameHeader::unmasked(Opcode::Ping, 0).to_wire();
                 self.say(id, [&ping, b""], now);
-                self.put_reply(ping);
             }
             Due::Pong => self.doom(id, Disconnect::TimedOut),
             Due::Write => self.drop_slow(id, now),

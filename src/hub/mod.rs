@@ -50,6 +50,9 @@ use crate::protocol::{CloseCode, HandshakeError, MessageKind};
 /// Clients beyond `max_connections` that are taken in to be told so with a 503.
 pub const MAX_SURPLUS: usize = 64;
 
+/// Buffers of at most 4 KiB that are kept for what is said to one client alone.
+const MAX_SPARES: usize = 128;
+
 /// All clients, all rooms, and what is owed to whom.
 #[derive(Debug)]
 pub struct Hub {
@@ -67,6 +70,8 @@ pub struct Hub {
     batch_is_full: bool,
     /// What the protocol answers to one event, before it is queued.
     reply: Vec<u8>,
+    /// Empty buffers for what is said to one client alone.
+    spares: Vec<Vec<u8>>,
     next_generation: u32,
     is_draining: bool,
     metrics: Metrics,
@@ -100,6 +105,7 @@ impl Hub {
             said: 0,
             batch_is_full: false,
             reply: Vec::new(),
+            spares: Vec::new(),
             next_generation: 0,
             is_draining: false,
             metrics: Metrics::default(),
@@ -222,6 +228,11 @@ impl Hub {
         client.outgoing.set_blocked(blocked && !all);
         let has_caught_up = client.note_output(all, written > 0, &self.config, now);
         let pong = if all { client.pong.take() } else { None };
+        if let Some(spare) = client.outgoing.take_spare() {
+            if self.spares.len() < MAX_SPARES {
+                self.spares.push(spare);
+            }
+        }
         let is_done = all && matches!(client.phase, Phase::Lingering);
         let ends_now = is_done && !client.output_ended;
         client.output_ended |= is_done;

@@ -14,6 +14,9 @@ const MIN_SHARED_PART: usize = 4;
 /// A shorter part is copied as well: that costs less than another piece does.
 const MIN_SHARED_LEN: usize = 256;
 
+/// The largest buffer that is used again when all of it has been written.
+const MAX_SPARE: usize = 4 * 1024;
+
 /// The client owes more than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Overflow;
@@ -24,7 +27,8 @@ pub(super) struct Overflow;
 /// flushing it allocates nothing and copies nothing.
 #[derive(Debug, Default)]
 pub struct Outgoing {
-    /// The piece that is being written. `None` only if `rest` is empty too.
+    /// The piece that is being written. Where nothing is owed it is `None`, or an empty buffer for
+    /// what is said next.
     first: Option<Piece>,
     /// Absent unless there are others.
     rest: Option<Box<Rest>>,
@@ -79,7 +83,7 @@ struct Splice {
 impl Outgoing {
     /// Whether nothing is owed. What the room's batch of this turn holds is owed once it is sealed.
     pub fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.queued == 0
     }
 
     /// What is owed, in bytes, with [`HubConfig::max_client_buffer`]'s 64 per piece.
@@ -120,7 +124,13 @@ impl Outgoing {
             self.queued -= len + PIECE_COST;
             self.first_begun = false;
             let Some(rest) = &mut self.rest else {
-                self.first = None;
+                match &mut self.first {
+                    Some(Piece::Own { bytes, start }) if bytes.capacity() <= MAX_SPARE => {
+                        bytes.clear();
+                        *start = 0;
+                    }
+                    first => *first = None,
+                }
                 continue;
             };
             self.first = rest.pieces.pop_front();
@@ -131,9 +141,24 @@ impl Outgoing {
         }
     }
 
+    /// The buffer that is left when nothing is owed; whoever has caught up need not keep it.
+    pub(super) fn take_spare(&mut self) -> Option<Vec<u8>> {
+        match self.first.take_if(|_| self.queued == 0) {
+            Some(Piece::Own { bytes, .. }) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Gives it an empty buffer for what is said next, if nothing is owed.
+    pub(super) fn put_spare(&mut self, bytes: Vec<u8>) {
+        if self.queued == 0 {
+            self.first = Some(Piece::Own { bytes, start: 0 });
+        }
+    }
+
     fn all(&self) -> impl Iterator<Item = &Piece> {
-        let rest = self.rest.iter().flat_map(|rest| &rest.pieces);
-        self.first.iter().chain(rest)
+        let first = self.first.iter().filter(|_| !self.is_empty());
+        first.chain(self.rest.iter().flat_map(|rest| &rest.pieces))
     }
 
     pub(super) fn is_blocked(&self) -> bool {
@@ -269,9 +294,9 @@ impl Outgoing {
         // A piece that has been begun takes no more: what is written of it is held until all of it
         // is, and that would never come for a client that is always a little behind.
         if let Some(Piece::Own { bytes, start: 0 }) = last {
+            self.queued += len + if bytes.is_empty() { PIECE_COST } else { 0 };
             bytes.extend_from_slice(parts[0]);
             bytes.extend_from_slice(parts[1]);
-            self.queued += len;
         } else {
             self.push(
                 Piece::Own {
@@ -284,8 +309,9 @@ impl Outgoing {
     }
 
     fn push(&mut self, piece: Piece, len: usize) {
+        let was_empty = self.is_empty();
         self.queued += len + PIECE_COST;
-        if self.first.is_none() {
+        if was_empty {
             self.first = Some(piece);
         } else {
             self.rest.get_or_insert_default().pieces.push_back(piece);

@@ -50,7 +50,7 @@ impl Hub {
         let len = bytes.len();
         let mut input = Input::new(bytes);
         let mut control_frames = 0;
-        loop {
+        while !input.is_empty() {
             match self.next_inbound(id, &mut input, now) {
                 Inbound::Nothing => break,
                 Inbound::Head(head) => self.request(id, &head, now, handler),
@@ -81,35 +81,38 @@ impl Hub {
         input: &mut Input<'i>,
         now: Instant,
     ) -> Inbound<'i> {
-        let mut reply = self.take_reply();
-        let inbound = match self.client_mut(id).map(|client| &mut client.phase) {
-            None | Some(Phase::Lingering) => Inbound::Nothing,
-            Some(Phase::Handshake(head)) => match head.receive(input) {
+        let Some(client) = live(&mut self.clients, id) else {
+            return Inbound::Nothing;
+        };
+        let inbound = match &mut client.phase {
+            Phase::Lingering => Inbound::Nothing,
+            Phase::Handshake(head) => match head.receive(input) {
                 Ok(head) => head.map_or(Inbound::Nothing, Inbound::Head),
                 Err(error) => Inbound::NoHead(error),
             },
-            Some(Phase::Open(connection) | Phase::Closing(connection)) => {
-                match connection.receive(input, &mut reply) {
+            Phase::Open(connection) | Phase::Closing(connection) => {
+                match connection.receive(input, &mut self.reply) {
                     Ok(None) => Inbound::Nothing,
-                    Ok(Some(Event::Message(message))) => Inbound::Message(message),
+                    Ok(Some(Event::Message(message))) => {
+                        client.traffic.messages_received += 1;
+                        self.metrics.messages_received += 1;
+                        Inbound::Message(message)
+                    }
                     Ok(Some(Event::Ping | Event::Pong)) => Inbound::Control,
                     Ok(Some(Event::Close(close))) => Inbound::End(Disconnect::Closed(close.code)),
                     Err(error) => Inbound::End(Disconnect::Protocol(error)),
                 }
             }
         };
-        match &inbound {
-            Inbound::Message(_) => {
-                self.metrics.messages_received += 1;
-                if let Some(client) = self.client_mut(id) {
-                    client.traffic.messages_received += 1;
-                }
+        if let Inbound::Control | Inbound::End(_) = inbound {
+            let reply = self.take_reply();
+            match inbound {
+                Inbound::End(why) => self.last_word(id, &reply, Phase::Lingering, why, now),
+                _ if reply.is_empty() => {}
+                _ => self.pong(id, &reply, now),
             }
-            Inbound::Control if !reply.is_empty() => self.pong(id, &reply, now),
-            Inbound::End(why) => self.last_word(id, &reply, Phase::Lingering, *why, now),
-            Inbound::Nothing | Inbound::Control | Inbound::Head(_) | Inbound::NoHead(_) => {}
+            self.put_reply(reply);
         }
-        self.put_reply(reply);
         inbound
     }
 

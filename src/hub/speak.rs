@@ -82,6 +82,7 @@ impl Hub {
         let Some(client) = live(&mut self.clients, id).filter(|client| client.is_open()) else {
             return false;
         };
+        lend_spare(client, at, &mut self.spares);
         let len = payload.len();
         let said = match payload.into_frame(kind) {
             Ok(frame) => client.outgoing.say_frame(frame, at, max),
@@ -154,6 +155,7 @@ impl Hub {
         let Some(client) = live(&mut self.clients, id) else {
             return false;
         };
+        lend_spare(client, at, &mut self.spares);
         if client.outgoing.say(parts, at, max) == Err(Overflow) {
             self.drop_slow(id, now);
             return false;
@@ -288,6 +290,16 @@ impl Hub {
         if reply.capacity() <= MAX_SCRATCH {
             reply.clear();
             self.reply = reply;
+        }
+    }
+}
+
+/// Sees to it that a client that owes nothing has a buffer for what it is told next, unless that
+/// goes into its room's batch.
+fn lend_spare(client: &mut Client, at: usize, spares: &mut Vec<Vec<u8>>) {
+    if at == 0 && client.outgoing.is_empty() {
+        if let Some(spare) = spares.pop() {
+            client.outgoing.put_spare(spare);
         }
     }
 }

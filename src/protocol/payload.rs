@@ -69,10 +69,15 @@ impl Payload<'_> {
     ///
     /// # Errors
     /// The payload itself.
+    #[inline]
     pub(crate) fn into_frame(self, kind: MessageKind) -> Result<Vec<u8>, Self> {
-        let Repr::Assembled(mut bytes) = self.0 else {
-            return Err(self);
-        };
+        match self.0 {
+            Repr::Borrowed(_) => Err(self),
+            Repr::Assembled(bytes) => Self::frame(bytes, kind),
+        }
+    }
+
+    fn frame(mut bytes: Vec<u8>, kind: MessageKind) -> Result<Vec<u8>, Self> {
         let payload_len = bytes.len().saturating_sub(HEADROOM);
         let header = FrameHeader::unmasked(kind.opcode(), payload_len).to_wire();
         if header.len() < HEADROOM {
