@@ -1,7 +1,9 @@
 //! What a room is told in one turn, and the buffers that such batches are written in.
 
 use std::rc::Rc;
+use std::time::Instant;
 
+use super::large::LargeFrames;
 use super::outgoing::PIECE_COST;
 use crate::protocol::{MessageKind, Payload, encode_message};
 
@@ -19,6 +21,8 @@ pub(super) struct Batch {
     /// Shared with nobody before it is sealed.
     frames: Option<Rc<Vec<u8>>>,
     messages: u64,
+    /// Whether it began with a message in the buffer that that was assembled in.
+    is_large: bool,
 }
 
 /// A batch that is complete: shareable bytes with little slack, and the messages in it.
@@ -57,6 +61,7 @@ impl Batch {
         let payload = match payload.into_frame(kind) {
             Ok(frame) if self.frames.is_none() => {
                 self.frames = Some(Rc::new(frame));
+                self.is_large = true;
                 return;
             }
             Ok(frame) => return self.frames(buffers).extend_from_slice(&frame),
@@ -71,11 +76,21 @@ impl Batch {
     }
 
     /// Ends the batch; the next one begins empty.
-    pub(super) fn seal(&mut self, buffers: &mut Buffers) -> Sealed {
-        let frames = self.frames.take().unwrap_or_default();
+    pub(super) fn seal(
+        &mut self,
+        buffers: &mut Buffers,
+        large: &mut LargeFrames,
+        now: Instant,
+    ) -> Sealed {
+        let batch = std::mem::take(self);
+        let frames = batch.frames.unwrap_or_default();
         Sealed {
-            frames: buffers.lend(frames),
-            messages: std::mem::take(&mut self.messages),
+            frames: if batch.is_large {
+                large.share(frames, now)
+            } else {
+                buffers.lend(frames)
+            },
+            messages: batch.messages,
         }
     }
 }
@@ -160,11 +175,19 @@ fn cost(buffer: &Vec<u8>) -> usize {
 mod tests {
     use super::*;
 
+    fn seal(batch: &mut Batch, buffers: &mut Buffers) -> Sealed {
+        batch.seal(
+            buffers,
+            &mut LargeFrames::default(),
+            crate::hub::test_clock(),
+        )
+    }
+
     /// A batch of one message of this size, sealed.
     fn sealed(size: usize, buffers: &mut Buffers) -> Rc<Vec<u8>> {
         let mut batch = Batch::default();
         batch.push(MessageKind::Binary, (&vec![0; size]).into(), buffers);
-        batch.seal(buffers).frames
+        seal(&mut batch, buffers).frames
     }
 
     #[test]
@@ -174,7 +197,7 @@ mod tests {
         batch.push(MessageKind::Text, b"ab".into(), &mut buffers);
         assert_eq!((batch.len(), batch.messages()), (4, 1));
         batch.push(MessageKind::Binary, b"".into(), &mut buffers);
-        let Sealed { frames, messages } = batch.seal(&mut buffers);
+        let Sealed { frames, messages } = seal(&mut batch, &mut buffers);
         assert_eq!(
             (frames.as_slice(), messages),
             (&b"\x81\x02ab\x82\x00"[..], 2)
@@ -220,19 +243,19 @@ mod tests {
         batch.push(MessageKind::Binary, payload, &mut buffers);
         batch.push(MessageKind::Text, b"ab".into(), &mut buffers);
         batch.push(MessageKind::Binary, large(), &mut buffers);
-        let Sealed { frames, messages } = batch.seal(&mut buffers);
+        let Sealed { frames, messages } = seal(&mut batch, &mut buffers);
         let len = 0x1_0000 + 10;
         assert_eq!((frames.len(), messages), (2 * len + 4, 3));
         assert_eq!(frames[..10], frames[len + 4..len + 14]);
         assert_eq!(frames[len..len + 4], *b"\x81\x02ab");
         batch.push(MessageKind::Binary, large(), &mut buffers);
-        assert_eq!(batch.seal(&mut buffers).frames.len(), len);
+        assert_eq!(seal(&mut batch, &mut buffers).frames.len(), len);
 
         let payload = large();
         let alone = payload.as_ptr();
         assert_ne!(alone, address);
         batch.push(MessageKind::Binary, payload, &mut buffers);
-        assert_eq!(batch.seal(&mut buffers).frames[10..].as_ptr(), alone);
+        assert_eq!(seal(&mut batch, &mut buffers).frames[10..].as_ptr(), alone);
     }
 
     #[test]
@@ -263,7 +286,7 @@ mod tests {
             batch.push(MessageKind::Binary, (&[0; 6_000]).into(), &mut buffers);
         }
         for batch in &mut batches {
-            batch.seal(&mut buffers);
+            seal(batch, &mut buffers);
         }
         let held = |buffers: &Buffers| -> usize {
             let all = buffers.free.iter().chain(&buffers.lent);

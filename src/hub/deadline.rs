@@ -14,6 +14,7 @@ const MAX_DEADLINES_PER_TURN: usize = 1024;
 impl Hub {
     /// Fires the deadlines that have passed: pings who is silent, gives up who does not answer.
     pub fn advance(&mut self, now: Instant) {
+        self.large.advance(now);
         // However far behind the wheel is, it is turned to the present, and nobody is looked at in
         // each tick of that way.
         let present = self.wheel.reached(now);
@@ -40,7 +41,8 @@ impl Hub {
 
     /// When [`advance`](Self::advance) should be called again; `None` if nothing is ever due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.wheel.next_deadline()
+        let deadlines = [self.wheel.next_deadline(), self.large.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     fn fire(&mut self, id: ClientId, due: Due, now: Instant) {

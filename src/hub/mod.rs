@@ -21,6 +21,7 @@ mod config;
 mod deadline;
 mod disconnect;
 mod handler;
+mod large;
 mod metrics;
 mod outgoing;
 mod receive;
@@ -39,6 +40,7 @@ pub use client::{ClientId, Peer, Traffic};
 pub use config::{HubConfig, HubConfigError, MAX_RECEIVE};
 pub use disconnect::{Departure, Disconnect};
 pub use handler::{Broadcast, Handler, Outbox};
+use large::LargeFrames;
 pub use metrics::Metrics;
 pub use outgoing::Outgoing;
 pub use room::RoomId;
@@ -72,6 +74,7 @@ pub struct Hub {
     reply: Vec<u8>,
     /// Empty buffers for what is said to one client alone.
     spares: Vec<Vec<u8>>,
+    large: LargeFrames,
     next_generation: u32,
     is_draining: bool,
     metrics: Metrics,
@@ -106,6 +109,7 @@ impl Hub {
             batch_is_full: false,
             reply: Vec::new(),
             spares: Vec::new(),
+            large: LargeFrames::default(),
             next_generation: 0,
             is_draining: false,
             metrics: Metrics::default(),

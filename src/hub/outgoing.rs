@@ -193,23 +193,18 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Queues a whole frame for this client alone, in the buffer that it is in if that can be.
+    /// Queues a whole frame for this client alone, and shares its buffer if that can be.
     pub(super) fn say_frame(
         &mut self,
-        frame: Vec<u8>,
+        frame: &Rc<Vec<u8>>,
         at: usize,
         max: usize,
     ) -> Result<(), Overflow> {
         if at > 0 || self.has_splices() {
-            return self.say([&frame, b""], at, max);
+            return self.say([frame, b""], at, max);
         }
         self.admit(frame.len() + PIECE_COST, max)?;
-        let len = frame.len();
-        let piece = Piece::Own {
-            bytes: frame,
-            start: 0,
-        };
-        self.push(piece, len);
+        self.push_shared(frame, 0, frame.len());
         Ok(())
     }
 
@@ -427,17 +422,16 @@ mod tests {
     fn a_whole_frame_is_queued_where_it_lies_unless_it_goes_into_a_batch() {
         let mut outgoing = Outgoing::default();
         outgoing.say([b"ab", b"c"], 0, MAX).unwrap();
-        let frame = b"frame".to_vec();
-        let address = frame.as_ptr();
-        outgoing.say_frame(frame, 0, MAX).unwrap();
-        assert_eq!(outgoing.pieces().nth(1).unwrap().as_ptr(), address);
+        let frame = batch("frame");
+        outgoing.say_frame(&frame, 0, MAX).unwrap();
+        assert_eq!(outgoing.pieces().nth(1).unwrap().as_ptr(), frame.as_ptr());
         assert_eq!(outgoing.owed(), 8 + 2 * PIECE_COST);
-        outgoing.say_frame(b"++".to_vec(), 2, MAX).unwrap();
-        outgoing.say_frame(b"--".to_vec(), 2, MAX).unwrap();
+        outgoing.say_frame(&batch("++"), 2, MAX).unwrap();
+        outgoing.say_frame(&batch("--"), 2, MAX).unwrap();
         outgoing.append(&batch("BaTcH"), MAX).unwrap();
         assert_eq!(owed(&outgoing), "abcframeBa++--TcH");
-        let long = vec![0; MAX];
-        assert_eq!(outgoing.say_frame(long, 0, MAX), Err(Overflow));
+        let long = batch(&"x".repeat(MAX));
+        assert_eq!(outgoing.say_frame(&long, 0, MAX), Err(Overflow));
     }
 
     #[test]

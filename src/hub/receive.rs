@@ -28,6 +28,13 @@ enum Inbound<'i> {
     End(Disconnect),
 }
 
+/// Bytes that a client has sent, while they are looked at.
+struct Arrival {
+    bytes: usize,
+    was_open: bool,
+    frames_before: u64,
+}
+
 impl Hub {
     /// Reads bytes that have just arrived from a client; at most
     /// [`MAX_RECEIVE`](super::MAX_RECEIVE) of them if members who keep up are not to be mistaken
@@ -39,15 +46,9 @@ impl Hub {
         now: Instant,
         handler: &mut dyn Handler,
     ) {
-        let Some(client) = self.client_mut(id) else {
+        let Some(arrival) = self.begin_arrival(id, bytes.len()) else {
             return;
         };
-        client.traffic.bytes_received += bytes.len() as u64;
-        client.is_unread = false;
-        let was_open = client.is_open();
-        let frames = frames_received(&client.phase);
-        self.metrics.bytes_received += bytes.len() as u64;
-        let len = bytes.len();
         let mut input = Input::new(bytes);
         let mut control_frames = 0;
         while !input.is_empty() {
@@ -67,9 +68,63 @@ impl Hub {
                 Inbound::End(_) => {}
             }
         }
-        if let Some(client) = live(&mut self.clients, id).filter(|_| was_open) {
-            let completed = frames_received(&client.phase) != frames;
-            client.note_input(len, completed, &self.config, now);
+        self.end_arrival(id, arrival, now);
+    }
+
+    /// Where the next bytes from a client can be read to directly: it is in the middle of a large
+    /// message. `None` is the rule, and the driver reads into a buffer of its own for
+    /// [`receive`](Self::receive). What has been read to here is told to [`landed`](Self::landed).
+    pub fn landing(&mut self, id: ClientId) -> Option<&mut [u8]> {
+        match &mut live(&mut self.clients, id)?.phase {
+            Phase::Open(connection) => connection.landing(|len| self.large.take(len)),
+            Phase::Handshake(_) | Phase::Closing(_) | Phase::Lingering => None,
+        }
+    }
+
+    /// The first `count` bytes of a client's [`landing`](Self::landing) have just been read there.
+    ///
+    /// # Panics
+    /// If there was no landing, or a shorter one.
+    pub fn landed(&mut self, id: ClientId, count: usize, now: Instant, handler: &mut dyn Handler) {
+        let Some(arrival) = self.begin_arrival(id, count) else {
+            return;
+        };
+        let Some(client) = live(&mut self.clients, id) else {
+            return;
+        };
+        let Phase::Open(connection) = &mut client.phase else {
+            panic!("who has a landing is open");
+        };
+        match connection.landed(count, &mut self.reply) {
+            Ok(Some(Event::Message(message))) => {
+                client.traffic.messages_received += 1;
+                self.metrics.messages_received += 1;
+                handler.on_message(&mut Outbox::new(self, now), id, message);
+            }
+            Ok(_) => {}
+            Err(error) => self.end(id, Disconnect::Protocol(error), now),
+        }
+        self.end_arrival(id, arrival, now);
+    }
+
+    /// Takes note of bytes that a client has sent, before they are looked at.
+    fn begin_arrival(&mut self, id: ClientId, bytes: usize) -> Option<Arrival> {
+        let client = live(&mut self.clients, id)?;
+        client.traffic.bytes_received += bytes as u64;
+        client.is_unread = false;
+        self.metrics.bytes_received += bytes as u64;
+        Some(Arrival {
+            bytes,
+            was_open: client.is_open(),
+            frames_before: frames_received(&client.phase),
+        })
+    }
+
+    /// Takes note of what they were for an open client.
+    fn end_arrival(&mut self, id: ClientId, arrival: Arrival, now: Instant) {
+        if let Some(client) = live(&mut self.clients, id).filter(|_| arrival.was_open) {
+            let completed = frames_received(&client.phase) != arrival.frames_before;
+            client.note_input(arrival.bytes, completed, &self.config, now);
         }
     }
 
@@ -104,16 +159,23 @@ impl Hub {
                 }
             }
         };
-        if let Inbound::Control | Inbound::End(_) = inbound {
-            let reply = self.take_reply();
-            match inbound {
-                Inbound::End(why) => self.last_word(id, &reply, Phase::Lingering, why, now),
-                _ if reply.is_empty() => {}
-                _ => self.pong(id, &reply, now),
+        match inbound {
+            Inbound::Control if !self.reply.is_empty() => {
+                let reply = self.take_reply();
+                self.pong(id, &reply, now);
+                self.put_reply(reply);
             }
-            self.put_reply(reply);
+            Inbound::End(why) => self.end(id, why, now),
+            _ => {}
         }
         inbound
+    }
+
+    /// Says the last word that the protocol has left in the scratch buffer.
+    fn end(&mut self, id: ClientId, why: Disconnect, now: Instant) {
+        let reply = self.take_reply();
+        self.last_word(id, &reply, Phase::Lingering, why, now);
+        self.put_reply(reply);
     }
 
     /// Answers a Ping. RFC 6455, section 5.5.3: if several Pings came before an answer could be

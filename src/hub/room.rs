@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Instant;
 
 use slab::Slab;
 
 use super::batch::{Batch, Buffers, Sealed};
 use super::client::ClientId;
+use super::large::LargeFrames;
 use crate::protocol::{MessageKind, Payload};
 
 /// Names a room for as long as it exists. A room goes with its last member; one of the same name
@@ -141,13 +143,17 @@ impl Rooms {
     }
 
     /// Seals the batch of one room.
-    pub(super) fn seal_next(&mut self) -> Option<(&Room, Sealed)> {
+    pub(super) fn seal_next(
+        &mut self,
+        large: &mut LargeFrames,
+        now: Instant,
+    ) -> Option<(&Room, Sealed)> {
         let id = self.unsealed.pop()?;
         let room = self
             .slab
             .get_mut(id.index as usize)
             .expect("a room that goes is not unsealed");
-        let sealed = room.batch.seal(&mut self.buffers);
+        let sealed = room.batch.seal(&mut self.buffers, large, now);
         Some((room, sealed))
     }
 }
@@ -155,6 +161,10 @@ impl Rooms {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn seal_next(rooms: &mut Rooms) -> Option<(&Room, Sealed)> {
+        rooms.seal_next(&mut LargeFrames::default(), crate::hub::test_clock())
+    }
 
     #[test]
     fn a_room_that_went_is_another_when_it_comes_back() {
@@ -193,9 +203,9 @@ mod tests {
             rooms.say(room, MessageKind::Binary, b"".into()),
             Some((4, 6))
         );
-        let (sealed_room, sealed) = rooms.seal_next().unwrap();
+        let (sealed_room, sealed) = seal_next(&mut rooms).unwrap();
         assert_eq!((&*sealed_room.name, sealed.frames.len()), ("", 6));
-        assert!(!rooms.has_unsealed() && rooms.seal_next().is_none());
+        assert!(!rooms.has_unsealed() && seal_next(&mut rooms).is_none());
         assert_eq!(rooms.get(room).unwrap().batch().len(), 0);
     }
 
@@ -205,7 +215,7 @@ mod tests {
         let room = rooms.create("");
         rooms.say(room, MessageKind::Text, b"to nobody".into());
         rooms.remove_if_empty(room);
-        assert!(rooms.seal_next().is_none());
+        assert!(seal_next(&mut rooms).is_none());
         assert_eq!(rooms.say(room, MessageKind::Text, b"".into()), None);
     }
 }

@@ -1,5 +1,6 @@
 //! How things get said: to one client, to a room, as a last word.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::batch::Sealed;
@@ -85,7 +86,10 @@ impl Hub {
         lend_spare(client, at, &mut self.spares);
         let len = payload.len();
         let said = match payload.into_frame(kind) {
-            Ok(frame) => client.outgoing.say_frame(frame, at, max),
+            Ok(frame) => {
+                let frame = self.large.share(Rc::new(frame), now);
+                client.outgoing.say_frame(&frame, at, max)
+            }
             Err(payload) => {
                 let header = FrameHeader::unmasked(kind.opcode(), len).to_wire();
                 client.outgoing.say([&header, &payload], at, max)
@@ -244,7 +248,9 @@ impl Hub {
     pub(super) fn seal(&mut self, now: Instant) {
         let max = self.config.max_client_buffer;
         let mut overflowed = Vec::new();
-        while let Some((room, Sealed { frames, messages })) = self.rooms.seal_next() {
+        while let Some((room, Sealed { frames, messages })) =
+            self.rooms.seal_next(&mut self.large, now)
+        {
             for member in room.members() {
                 let client = &mut self.clients[member.index()];
                 let is_open = client.is_open();

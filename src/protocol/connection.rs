@@ -121,31 +121,77 @@ impl Connection {
         output: &mut Vec<u8>,
     ) -> Result<Option<Event<'i>>, ProtocolError> {
         while self.state != State::Closed {
-            let step = match self.step(input, output) {
-                Ok(step) => step,
+            let step = self.step(input, output);
+            match self.settle(step, output) {
+                Ok(Step::Starved) => return Ok(None),
+                Ok(Step::Event(event)) => return Ok(Some(event)),
+                Ok(Step::Fragment) => {}
                 Err(error) => {
-                    self.fail(error.close_code(), error.reason(), output);
                     input.take_all();
                     return Err(error);
                 }
-            };
-            if self
-                .partial
-                .as_ref()
-                .is_some_and(|partial| partial.is_done())
-            {
-                self.partial = None;
-            }
-            match step {
-                Step::Starved => return Ok(None),
-                // Our Close is out: section 1.4 has us drop what the peer said before it saw it.
-                Step::Event(Event::Message(_)) if self.state == State::CloseSent => {}
-                Step::Event(event) => return Ok(Some(event)),
-                Step::Fragment => {}
             }
         }
         input.take_all();
         Ok(None)
+    }
+
+    /// Where the payload that is arriving can be read to directly, if so much of a message's frame
+    /// is missing that this is worth it: at most 1 MiB, and no more than the frame misses. What was
+    /// read there is told to [`landed`](Self::landed); anything else may still go through
+    /// [`receive`](Self::receive). `spare` is asked for a buffer of at least so many bytes when
+    /// there is too little room; whatever is in it is overwritten.
+    pub fn landing(&mut self, spare: impl FnOnce(usize) -> Option<Vec<u8>>) -> Option<&mut [u8]> {
+        let partial = self.partial.as_mut()?;
+        let frame = partial.frame.filter(|frame| !frame.opcode.is_control())?;
+        partial.message.landing(frame.missing, spare)
+    }
+
+    /// Consumes the first `count` bytes of the [`landing`](Self::landing), which were read there.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    ///
+    /// # Panics
+    /// If there was no landing, or a shorter one.
+    pub fn landed(
+        &mut self,
+        count: usize,
+        output: &mut Vec<u8>,
+    ) -> Result<Option<Event<'static>>, ProtocolError> {
+        let partial = self.partial.as_mut().expect("a frame is arriving");
+        let mut frame = partial.frame.expect("a frame is arriving");
+        let landed = partial.message.land(count, frame.key, frame.received);
+        frame.received += count;
+        frame.missing -= count;
+        let step = landed.and_then(|()| self.frame_continued(frame, output));
+        match self.settle(step, output)? {
+            Step::Event(event) => Ok(Some(event)),
+            Step::Starved | Step::Fragment => Ok(None),
+        }
+    }
+
+    /// What follows from a step: an error fails the connection, and what is complete is let go of.
+    fn settle<'i>(
+        &mut self,
+        step: Result<Step<'i>, ProtocolError>,
+        output: &mut Vec<u8>,
+    ) -> Result<Step<'i>, ProtocolError> {
+        let step = step.inspect_err(|error| {
+            self.fail(error.close_code(), error.reason(), output);
+        })?;
+        if self
+            .partial
+            .as_ref()
+            .is_some_and(|partial| partial.is_done())
+        {
+            self.partial = None;
+        }
+        Ok(match step {
+            // Our Close is out: section 1.4 has us drop what the peer said before it saw it.
+            Step::Event(Event::Message(_)) if self.state == State::CloseSent => Step::Fragment,
+            step => step,
+        })
     }
 
     /// Begins the closing handshake: appends a Close, after which nothing more may be sent. The
@@ -261,14 +307,24 @@ impl Connection {
     ) -> Result<Step<'i>, ProtocolError> {
         let piece = input.take(frame.missing);
         unmask(piece, frame.key, frame.received);
-        frame.received += piece.len();
-        frame.missing -= piece.len();
         let partial = self.partial();
         if frame.opcode.is_control() {
             partial.control.extend_from_slice(piece);
         } else {
             partial.message.push(piece)?;
         }
+        frame.received += piece.len();
+        frame.missing -= piece.len();
+        self.frame_continued(frame, output)
+    }
+
+    /// Takes note of how far a frame has come, and ends it if it is complete.
+    fn frame_continued<'i>(
+        &mut self,
+        frame: PartialFrame,
+        output: &mut Vec<u8>,
+    ) -> Result<Step<'i>, ProtocolError> {
+        let partial = self.partial();
         if frame.missing > 0 {
             partial.frame = Some(frame);
             return Ok(Step::Starved);
@@ -437,6 +493,68 @@ mod tests {
                 assert_eq!(message.payload.as_ptr(), payload);
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// What a connection makes of `bytes` when all that can be is read where it belongs, `cut` bytes
+    /// at a time.
+    fn hear_landed(bytes: &[u8], cut: usize) -> Heard {
+        let mut connection = Connection::new(Limits::default());
+        let (mut events, mut output) = (Vec::new(), Vec::new());
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let spare = |len| (cut % 2 == 0).then(|| vec![0xEE; len]);
+            let landed = connection.landing(spare).map(|landing| {
+                let count = landing.len().min(cut).min(rest.len());
+                landing[..count].copy_from_slice(&rest[..count]);
+                count
+            });
+            let (count, heard) = match landed {
+                Some(count) => match connection.landed(count, &mut output) {
+                    Ok(event) => (count, (event.into_iter().collect(), None, vec![])),
+                    Err(error) => (count, (vec![], Some(error), vec![])),
+                },
+                None => {
+                    let count = cut.min(rest.len());
+                    (count, hear_with(&mut connection, &rest[..count], count))
+                }
+            };
+            rest = &rest[count..];
+            events.extend(heard.0);
+            output.extend(heard.2);
+            if heard.1.is_some() {
+                return (events, heard.1, output);
+            }
+        }
+        (events, None, output)
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "hundreds of kilobytes take minutes there")]
+    fn it_does_not_matter_where_bytes_are_read_to() {
+        let long = "long: κόσμε".repeat(4000);
+        let (first, second) = long.as_bytes().split_at(30_001);
+        let mut wrong = frame(0x81, long.as_bytes());
+        let end = wrong.len() - 1;
+        wrong[end] ^= 0xFF;
+        let said = [
+            [
+                frame(0x82, long.as_bytes()),
+                frame(0x89, b"p"),
+                frame(0x81, b"short"),
+            ]
+            .concat(),
+            [frame(0x01, first), frame(0x89, b"p"), frame(0x80, second)].concat(),
+            wrong,
+        ];
+        for bytes in said {
+            let expected = hear(&bytes, bytes.len());
+            for cut in [999, 1000, 20_000, 20_001, usize::MAX] {
+                assert!(
+                    hear_landed(&bytes, cut) == expected,
+                    "{cut} bytes at a time"
+                );
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::error::ProtocolError;
 use super::frame::FrameHeader;
 use super::limits::Limits;
+use super::mask::unmask;
 use super::opcode::Opcode;
 use super::payload::{Payload, PayloadBuffer};
 use super::utf8::Utf8Validator;
@@ -120,6 +121,33 @@ impl MessageAssembler {
                 .map_err(|_| ProtocolError::InvalidUtf8)?;
         }
         self.payload.push(bytes);
+        Ok(())
+    }
+
+    /// Where the next bytes of the current frame can be read to; see
+    /// [`Connection::landing`](super::Connection::landing).
+    pub(super) fn landing(
+        &mut self,
+        missing: usize,
+        spare: impl FnOnce(usize) -> Option<Vec<u8>>,
+    ) -> Option<&mut [u8]> {
+        self.payload.landing(missing, spare)
+    }
+
+    /// Takes `count` bytes that were read there, masked.
+    pub(super) fn land(
+        &mut self,
+        count: usize,
+        key: [u8; 4],
+        offset: usize,
+    ) -> Result<(), ProtocolError> {
+        let bytes = self.payload.land(count);
+        unmask(bytes, key, offset);
+        if self.kind == Some(MessageKind::Text) {
+            self.utf8
+                .push(bytes)
+                .map_err(|_| ProtocolError::InvalidUtf8)?;
+        }
         Ok(())
     }
 

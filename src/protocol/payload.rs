@@ -25,29 +25,76 @@ enum Repr<'i> {
 /// that of all payloads over 65,535 bytes.
 const HEADROOM: usize = 10;
 
+/// The least and the most that is worth reading where it belongs, instead of copying it there.
+const MIN_LANDING: usize = 16 * 1024;
+const MAX_LANDING: usize = 1024 * 1024;
+
 /// A payload that is arriving, in one flat buffer.
 ///
 /// The buffer grows with the bytes that arrive, never by a declared length.
 #[derive(Debug, Default)]
 pub(super) struct PayloadBuffer {
-    /// Empty, or [`HEADROOM`] bytes and what has arrived.
+    /// Empty, or [`HEADROOM`] bytes, what has arrived, and what was made room for.
     bytes: Vec<u8>,
+    /// How much has arrived.
+    len: usize,
 }
 
 impl PayloadBuffer {
     pub(super) fn len(&self) -> usize {
-        self.bytes.len().saturating_sub(HEADROOM)
+        self.len
     }
 
     pub(super) fn push(&mut self, piece: &[u8]) {
-        if self.bytes.is_empty() && !piece.is_empty() {
+        if piece.is_empty() {
+            return;
+        }
+        if self.bytes.is_empty() {
             self.bytes.reserve(HEADROOM + piece.len());
             self.bytes.resize(HEADROOM, 0);
         }
+        self.bytes.truncate(HEADROOM + self.len);
         self.bytes.extend_from_slice(piece);
+        self.len += piece.len();
     }
 
-    pub(super) fn finish(self) -> Payload<'static> {
+    /// Where the next bytes of the payload can be read to, if `missing` of them are so many that
+    /// this is worth it: at most as much again as has arrived, or what there is room for. `spare`
+    /// may give a buffer of at least so many bytes, whatever is in it.
+    pub(super) fn landing(
+        &mut self,
+        missing: usize,
+        spare: impl FnOnce(usize) -> Option<Vec<u8>>,
+    ) -> Option<&mut [u8]> {
+        if missing < MIN_LANDING {
+            return None;
+        }
+        let start = HEADROOM + self.len;
+        let wanted = missing.min(MAX_LANDING);
+        if self.bytes.len() < start + wanted {
+            if let Some(mut larger) = spare(start + missing) {
+                let old = self.bytes.get(..start).unwrap_or_default();
+                larger[..old.len()].copy_from_slice(old);
+                self.bytes = larger;
+            }
+        }
+        let room = self.bytes.len().saturating_sub(start);
+        let len = wanted.min(room.max(self.len).max(MIN_LANDING));
+        if self.bytes.len() < start + len {
+            self.bytes.resize(start + len, 0);
+        }
+        Some(&mut self.bytes[start..start + len])
+    }
+
+    /// What has just been read to the [`landing`](Self::landing): its first `count` bytes.
+    pub(super) fn land(&mut self, count: usize) -> &mut [u8] {
+        let start = HEADROOM + self.len;
+        self.len += count;
+        &mut self.bytes[start..start + count]
+    }
+
+    pub(super) fn finish(mut self) -> Payload<'static> {
+        self.bytes.truncate(HEADROOM + self.len);
         Payload(Repr::Assembled(self.bytes))
     }
 }
@@ -84,8 +131,10 @@ impl Payload<'_> {
             return Err(Self(Repr::Assembled(bytes)));
         }
         bytes[..HEADROOM].copy_from_slice(&header);
-        // It may wait in a queue for long, and the buffer had grown by doubling.
-        bytes.shrink_to_fit();
+        // It may wait in a queue for long.
+        if bytes.capacity() / 2 > bytes.len() {
+            bytes.shrink_to_fit();
+        }
         Ok(bytes)
     }
 }
@@ -171,7 +220,57 @@ mod tests {
         let frame = payload.into_frame(MessageKind::Text).unwrap();
         assert_eq!(frame[HEADROOM..].as_ptr(), address);
         assert_eq!(frame[..HEADROOM], *b"\x81\x7f\0\0\0\0\0\x01\0\0");
-        assert!(frame[HEADROOM..] == expected && frame.capacity() == frame.len());
+        assert!(frame[HEADROOM..] == expected && frame.capacity() <= 2 * frame.len() + 1);
+    }
+
+    #[test]
+    fn bytes_are_read_where_they_belong() {
+        let sent: Vec<u8> = (0..=u8::MAX).cycle().take(3 * MAX_LANDING).collect();
+        for spare_len in [None, Some(sent.len() + HEADROOM), Some(2 * sent.len())] {
+            let mut buffer = PayloadBuffer::default();
+            buffer.push(&sent[..100]);
+            let mut asked = 0;
+            while let Some(landing) = buffer.landing(sent.len() - buffer.len(), |needed| {
+                asked += 1;
+                assert_eq!(needed, sent.len() + HEADROOM);
+                spare_len.map(|len| vec![0xEE; len])
+            }) {
+                let count = landing.len();
+                assert!((MIN_LANDING..=MAX_LANDING).contains(&count));
+                // A short read now and then, and something that comes by another way.
+                let count = count - count / 3;
+                let len = buffer.len();
+                let landing = buffer.landing(sent.len() - len, |_| None).unwrap();
+                landing[..count].copy_from_slice(&sent[len..len + count]);
+                assert_eq!(buffer.land(count), &sent[len..len + count]);
+                let len = buffer.len();
+                let more = 10.min(sent.len() - len);
+                buffer.push(&sent[len..len + more]);
+            }
+            let len = buffer.len();
+            assert!(sent.len() - len < MIN_LANDING && asked > 0);
+            buffer.push(&sent[len..]);
+            let frame = buffer.finish().into_frame(MessageKind::Binary).unwrap();
+            assert!(frame[HEADROOM..] == *sent);
+            assert!(frame.capacity() <= 2 * frame.len() + 1);
+        }
+    }
+
+    #[test]
+    fn room_grows_with_what_arrives_and_not_with_what_is_declared() {
+        let mut buffer = PayloadBuffer::default();
+        assert_eq!(
+            buffer.landing(1 << 40, |_| None).unwrap().len(),
+            MIN_LANDING
+        );
+        buffer.land(MIN_LANDING);
+        assert_eq!(
+            buffer.landing(1 << 40, |_| None).unwrap().len(),
+            MIN_LANDING
+        );
+        buffer.land(1);
+        assert!(buffer.bytes.capacity() <= 4 * MIN_LANDING);
+        assert!(buffer.landing(MIN_LANDING - 1, |_| None).is_none());
     }
 
     #[test]

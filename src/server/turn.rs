@@ -200,17 +200,25 @@ impl Server {
                 continue;
             };
             socket.is_ready = false;
-            let again = match stream::fill(&mut socket.stream, &mut self.buffer) {
+            let landing = self.hub.landing(id);
+            let has_landing = landing.is_some();
+            let buffer = landing.unwrap_or(&mut self.buffer);
+            let room = buffer.len();
+            let again = match stream::fill(&mut socket.stream, buffer) {
                 Ok(Filled::Bytes(count)) => {
                     left = left.saturating_sub(count);
-                    let was_open = self.hub.is_open(id);
-                    self.hub
-                        .receive(id, &mut self.buffer[..count], now, handler);
-                    if !was_open && self.hub.is_open(id) {
-                        report::opened(&self.hub, id);
+                    if has_landing {
+                        self.hub.landed(id, count, now, handler);
+                    } else {
+                        let was_open = self.hub.is_open(id);
+                        self.hub
+                            .receive(id, &mut self.buffer[..count], now, handler);
+                        if !was_open && self.hub.is_open(id) {
+                            report::opened(&self.hub, id);
+                        }
                     }
                     // A short read has emptied a stream; only its end may be left to see.
-                    count == self.buffer.len() || socket.read_closed
+                    count == room || socket.read_closed
                 }
                 Ok(Filled::Interrupted) => true,
                 Ok(Filled::Blocked) => {
