@@ -9,6 +9,7 @@ use super::mask::unmask;
 use super::message::{Message, MessageAssembler, MessageKind};
 use super::opcode::Opcode;
 use super::payload::Payload;
+use super::utf8::Utf8Validator;
 
 /// What a peer said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -355,8 +356,11 @@ impl Connection {
             Opcode::Text => MessageKind::Text,
             _ => MessageKind::Binary,
         };
-        if kind == MessageKind::Text && std::str::from_utf8(payload).is_err() {
-            return Err(ProtocolError::InvalidUtf8);
+        if kind == MessageKind::Text {
+            let mut utf8 = Utf8Validator::default();
+            if utf8.push(payload).is_err() || !utf8.is_complete() {
+                return Err(ProtocolError::InvalidUtf8);
+            }
         }
         Ok(Event::Message(Message {
             kind,
