@@ -122,15 +122,21 @@ impl Connection {
         output: &mut Vec<u8>,
     ) -> Result<Option<Event<'i>>, ProtocolError> {
         while self.state != State::Closed {
-            let step = self.step(input, output);
-            match self.settle(step, output) {
-                Ok(Step::Starved) => return Ok(None),
-                Ok(Step::Event(event)) => return Ok(Some(event)),
-                Ok(Step::Fragment) => {}
+            let step = match self.step(input, output) {
+                Ok(step) => step,
                 Err(error) => {
+                    self.fail(error.close_code(), error.reason(), output);
                     input.take_all();
                     return Err(error);
                 }
+            };
+            self.release();
+            match step {
+                Step::Starved => return Ok(None),
+                // Our Close is out: section 1.4 has us drop what the peer said before it saw it.
+                Step::Event(Event::Message(_)) if self.state == State::CloseSent => {}
+                Step::Event(event) => return Ok(Some(event)),
+                Step::Fragment => {}
             }
         }
         input.take_all();
@@ -166,21 +172,18 @@ impl Connection {
         frame.received += count;
         frame.missing -= count;
         let step = landed.and_then(|()| self.frame_continued(frame, output));
-        match self.settle(step, output)? {
-            Step::Event(event) => Ok(Some(event)),
-            Step::Starved | Step::Fragment => Ok(None),
-        }
-    }
-
-    /// What follows from a step: an error fails the connection, and what is complete is let go of.
-    fn settle<'i>(
-        &mut self,
-        step: Result<Step<'i>, ProtocolError>,
-        output: &mut Vec<u8>,
-    ) -> Result<Step<'i>, ProtocolError> {
         let step = step.inspect_err(|error| {
             self.fail(error.close_code(), error.reason(), output);
         })?;
+        self.release();
+        match step {
+            Step::Event(event) if self.state == State::Open => Ok(Some(event)),
+            Step::Event(_) | Step::Starved | Step::Fragment => Ok(None),
+        }
+    }
+
+    /// Lets go of what is complete.
+    fn release(&mut self) {
         if self
             .partial
             .as_ref()
@@ -188,11 +191,6 @@ impl Connection {
         {
             self.partial = None;
         }
-        Ok(match step {
-            // Our Close is out: section 1.4 has us drop what the peer said before it saw it.
-            Step::Event(Event::Message(_)) if self.state == State::CloseSent => Step::Fragment,
-            step => step,
-        })
     }
 
     /// Begins the closing handshake: appends a Close, after which nothing more may be sent. The
@@ -217,6 +215,7 @@ impl Connection {
         self.partial = None;
     }
 
+    #[inline]
     fn step<'i>(
         &mut self,
         input: &mut Input<'i>,
@@ -266,6 +265,7 @@ impl Connection {
     }
 
     /// The next frame's header, put together from pieces where it must be.
+    #[inline]
     fn next_header(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, ProtocolError> {
         let kept = self
             .partial

@@ -79,6 +79,7 @@ impl MessageAssembler {
     ///
     /// # Panics
     /// If the header is a control frame's.
+    #[inline]
     pub fn admit(&self, header: &FrameHeader, limits: &Limits) -> Result<(), ProtocolError> {
         match (header.opcode, self.is_under_way()) {
             (Opcode::Continuation, true) | (Opcode::Text | Opcode::Binary, false) => {}
