@@ -209,7 +209,7 @@ impl Floor {
     }
 
     fn broadcast(&mut self, said: &[u8]) {
-        for i in (0..self.open.len()).rev() {
+        for i in 0..self.open.len() {
             self.send(self.open[i], said);
         }
     }
