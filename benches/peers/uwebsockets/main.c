@@ -1,7 +1,10 @@
 /* The same job on uWebSockets, in its best configuration:
  *
  * - its own publish and subscribe ("topics"), which writes what was published in one turn of the loop
- *   to each subscriber at once; --echo answers in its message handler, where the socket is corked;
+ *   to each subscriber at once. What is heard in a turn is kept and published at its end: from the
+ *   33rd message on, a subscriber's are written within `publish`, and if that is called in a message
+ *   handler, where the speaker is corked and nobody else can be, by one system call each;
+ * - --echo answers in its message handler, where the socket is corked;
  * - no compression, no bound on what a slow client may owe (0 is none), no idle timeout.
  *
  * The library is built by others: the package `socketify` on PyPI holds uWebSockets with a C
@@ -70,7 +73,6 @@ typedef struct {
 uws_app_t *uws_create_app(int ssl, struct us_socket_context_options_t options);
 void uws_app_listen_with_config(int ssl, uws_app_t *, uws_app_listen_config_t,
                                 uws_listen_handler, void *);
-void uws_app_run(int ssl, uws_app_t *);
 int us_socket_local_port(int ssl, struct us_listen_socket_t *);
 void uws_ws(int ssl, uws_app_t *, const char *pattern, uws_socket_behavior_t, void *);
 size_t uws_req_get_header(uws_req_t *, const char *lower_case_name, size_t, const char **value);
@@ -82,11 +84,33 @@ bool uws_publish(int ssl, uws_app_t *, const char *topic, size_t, const char *me
                  uws_opcode_t, bool compress);
 uws_sendstatus_t uws_ws_send(int ssl, uws_websocket_t *, const char *message, size_t, uws_opcode_t);
 
+/* ---- and of libuv's ---- */
+
+typedef struct uv_loop_s uv_loop_t;
+typedef struct uv_check_s uv_check_t;
+enum { UV_CHECK = 2, UV_RUN_DEFAULT = 0 };
+
+uv_loop_t *uv_default_loop(void);
+size_t uv_handle_size(int type);
+int uv_check_init(uv_loop_t *, uv_check_t *);
+int uv_check_start(uv_check_t *, void (*)(uv_check_t *));
+int uv_run(uv_loop_t *, int mode);
+struct us_loop_t *uws_get_loop_with_native(void *native);
+
 /* ---- the server ---- */
 
 static const char TOPIC[] = "all";
 static uws_app_t *app;
 static bool echo;
+/* What was heard in this turn: a header and the bytes, one after the other. */
+static struct {
+    char *bytes;
+    size_t length, capacity;
+} heard;
+struct heard {
+    size_t length;
+    uws_opcode_t opcode;
+};
 
 static size_t header(uws_req_t *request, const char *name, const char **value)
 {
@@ -115,10 +139,35 @@ static void on_message(uws_websocket_t *socket, const char *message, size_t leng
                        uws_opcode_t opcode, void *data)
 {
     (void)data;
-    if (echo)
+    if (echo) {
         uws_ws_send(0, socket, message, length, opcode);
-    else
-        uws_publish(0, app, TOPIC, strlen(TOPIC), message, length, opcode, false);
+        return;
+    }
+    struct heard one = {length, opcode};
+    size_t needed = heard.length + sizeof one + length;
+    if (needed > heard.capacity) {
+        heard.capacity = 2 * needed;
+        heard.bytes = realloc(heard.bytes, heard.capacity);
+        if (!heard.bytes)
+            abort();
+    }
+    memcpy(heard.bytes + heard.length, &one, sizeof one);
+    memcpy(heard.bytes + heard.length + sizeof one, message, length);
+    heard.length = needed;
+}
+
+/* libuv calls the check that was started last first: the library's, which writes, comes after it. */
+static void on_turn_end(uv_check_t *check)
+{
+    (void)check;
+    for (size_t at = 0; at < heard.length;) {
+        struct heard one;
+        memcpy(&one, heard.bytes + at, sizeof one);
+        at += sizeof one;
+        uws_publish(0, app, TOPIC, strlen(TOPIC), heard.bytes + at, one.length, one.opcode, false);
+        at += one.length;
+    }
+    heard.length = 0;
 }
 
 static void on_nothing(uws_websocket_t *socket, void *data)
@@ -168,6 +217,8 @@ int main(int count, char **arguments)
         fputs("usage: uwebsockets --port N [--echo]\n", stderr);
         return 2;
     }
+    uv_loop_t *loop = uv_default_loop();
+    uws_get_loop_with_native(loop);
     app = uws_create_app(0, (struct us_socket_context_options_t){0});
     uws_socket_behavior_t behavior = {
         .compression = DISABLED,
@@ -184,6 +235,8 @@ int main(int count, char **arguments)
     uws_ws(0, app, "/*", behavior, NULL);
     uws_app_listen_config_t config = {.port = port, .host = "127.0.0.1"};
     uws_app_listen_with_config(0, app, config, on_listen, NULL);
-    uws_app_run(0, app);
-    return 1;
+    uv_check_t *check = malloc(uv_handle_size(UV_CHECK));
+    if (!check || uv_check_init(loop, check) || uv_check_start(check, on_turn_end))
+        return 1;
+    return uv_run(loop, UV_RUN_DEFAULT);
 }
