@@ -1,6 +1,7 @@
 // The same job on Bun.serve, which embeds a current fork of uWebSockets on plain epoll, in its best
-// configuration: its own publish and subscribe ("topics"), no compression, no idle timeout, and a bound
-// on what a slow client may owe that is never met.
+// configuration: its own publish and subscribe ("topics"), fed with all that was heard in a turn of
+// the loop at its end, which takes fewer writes than to publish at once; no compression, no timeout,
+// and a bound on what a slow client may owe that is never met.
 //
 // bun server.mjs --port N [--echo]
 
@@ -11,6 +12,14 @@ const port = Number(process.argv[process.argv.indexOf('--port') + 1]);
 if (!process.argv.includes('--port') || !Number.isInteger(port)) {
   console.error('usage: server.mjs --port N [--echo]');
   process.exit(2);
+}
+
+let heard = [];
+
+function publish() {
+  const all = heard;
+  heard = [];
+  for (const data of all) server.publish(TOPIC, data);
 }
 
 const server = Bun.serve({
@@ -32,8 +41,12 @@ const server = Bun.serve({
     },
     // Text comes as a string, binary as a Buffer; each goes out as it came.
     message(client, data) {
-      if (echo) client.send(data);
-      else server.publish(TOPIC, data);
+      if (echo) {
+        client.send(data);
+        return;
+      }
+      if (heard.length === 0) setImmediate(publish);
+      heard.push(data);
     },
   },
 });
