@@ -1,7 +1,7 @@
 // The same job on Bun.serve, which embeds a current fork of uWebSockets on plain epoll, in its best
 // configuration: its own publish and subscribe ("topics"), fed with all that was heard in a turn of
-// the loop at its end, which takes fewer writes than to publish at once; no compression, no timeout,
-// and a bound on what a slow client may owe that is never met.
+// the loop at its end, which takes fewer writes than to publish at once; no compression, no timeout
+// of the idle, and a bound on what a slow client may owe that is never met.
 //
 // bun server.mjs --port N [--echo]
 

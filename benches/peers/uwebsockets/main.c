@@ -1,9 +1,9 @@
 /* The same job on uWebSockets, in its best configuration:
  *
- * - its own publish and subscribe ("topics"), which writes what was published in one turn of the loop
+ * - its own publish and subscribe ("topics"), which writes what was published in a turn of the loop
  *   to each subscriber at once. What is heard in a turn is kept and published at its end: from the
- *   33rd message on, a subscriber's are written within `publish`, and if that is called in a message
- *   handler, where the speaker is corked and nobody else can be, by one system call each;
+ *   33rd message on, a subscriber's are written within `publish`, and if that is called in a
+ *   message handler, where the speaker is corked and nobody else can be, by one system call each;
  * - --echo answers in its message handler, where the socket is corked;
  * - no compression, no bound on what a slow client may owe (0 is none), no idle timeout.
  *
@@ -156,7 +156,7 @@ static void on_message(uws_websocket_t *socket, const char *message, size_t leng
     heard.length = needed;
 }
 
-/* libuv calls the check that was started last first: the library's, which writes, comes after it. */
+/* libuv calls the check that was started last first: the library's, which writes, comes later. */
 static void on_turn_end(uv_check_t *check)
 {
     (void)check;

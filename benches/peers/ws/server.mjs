@@ -1,6 +1,6 @@
 // The same job on ws for Node.js, in its best configuration: no compression, as is its default on a
 // server; the native add-ons `bufferutil` (the masks) and `utf-8-validate`, as its documentation
-// recommends; messages stay the Buffers they came as; what is said in one turn of the loop is written
+// recommends; messages stay the Buffers they came as; what is said in a turn of the loop is written
 // to each client at once, by cork and uncork of the client's socket.
 //
 // node server.mjs --port N [--echo]

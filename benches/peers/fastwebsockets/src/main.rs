@@ -3,8 +3,9 @@
 //! - one thread (`current_thread`), a task that reads and a task that writes a client, on halves of
 //!   the very `TcpStream`, which need no lock (hyper does the handshake and gives it back);
 //! - messages are `Bytes`, which are cloned without a copy, in an unbounded channel a client;
-//! - the writer writes all that is waiting into a buffer, which is flushed once; payloads over 1 KiB
-//!   are written with `writev` past it; the mask is taken off by the library (`auto_apply_mask`);
+//! - the writer writes all that is waiting into a buffer, which is flushed once; payloads over
+//!   1 KiB go past it with `writev`; the sockets are asked for news when all writers have had their turn
+//!   (`event_interval`), which makes more wait; the library takes the mask off (`auto_apply_mask`);
 //! - `simdutf8` checks text, as is its default.
 //!
 //! `peer-fastwebsockets --port N [--echo]`
@@ -31,6 +32,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+/// Tasks that run before the sockets are asked for news, if so many are ready.
+const EVENT_INTERVAL: u32 = 2000;
+
 type Sender = UnboundedSender<Said>;
 type Clients = Arc<Mutex<Vec<(u64, Sender)>>>;
 type Reader = FragmentCollectorRead<OwnedReadHalf>;
@@ -52,6 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let echo = arguments.iter().any(|word| word == "--echo");
     let address = SocketAddr::from(([127, 0, 0, 1], port.parse()?));
     tokio::runtime::Builder::new_current_thread()
+        .event_interval(EVENT_INTERVAL)
         .enable_all()
         .build()?
         .block_on(serve(address, echo))

@@ -92,8 +92,8 @@ fn main() {
 }
 
 impl Floor {
-    /// Reads what there is; the frames in it go to `buffer[end..]`, or back at once. Returns the new
-    /// end.
+    /// Reads what there is; the frames in it go to `buffer[end..]`, or back at once. Returns the
+    /// new end.
     fn read(&mut self, fd: usize, buffer: &mut [u8], mut end: usize) -> usize {
         loop {
             if end > BUFFER / 2 {
