@@ -4,7 +4,7 @@
 //!   the very `TcpStream`, which need no lock (hyper does the handshake and gives it back);
 //! - messages are `Bytes`, which are cloned without a copy, in an unbounded channel a client;
 //! - the writer writes all that is waiting into a buffer, which is flushed once; payloads over
-//!   1 KiB go past it with `writev`; the sockets are asked for news when all writers have had their turn
+//!   1 KiB go past it with `writev`; the sockets are asked for news when all writers had their turn
 //!   (`event_interval`), which makes more wait; the library takes the mask off (`auto_apply_mask`);
 //! - `simdutf8` checks text, as is its default.
 //!

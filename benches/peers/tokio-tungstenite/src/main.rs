@@ -1,7 +1,7 @@
 //! The same job on tokio-tungstenite, in its best configuration:
 //!
-//! - one thread (`current_thread`), a task that reads and a task that writes a client (one task with
-//!   both in a `select!` was tried, and takes more);
+//! - one thread (`current_thread`), a task that reads and a task that writes a client (one task
+//!   with both in a `select!` was tried, and takes more);
 //! - messages are `Bytes`, which are cloned without a copy, in an unbounded channel a client;
 //! - a writer feeds all that is waiting, then flushes once; the sockets are asked for news when all
 //!   writers have had their turn (`event_interval`), which makes more wait;
