@@ -214,7 +214,10 @@ class Report:
     def _worse(self):
         """Every row in which a server that one could use is better than fanfare."""
         lines = []
-        for title, rows, *_ in TABLES:
+        for title, rows, *about in TABLES:
+            if about:
+                # It repeats rows of other tables, and is not about other servers.
+                continue
             for key, value, own_title in rows:
                 better = self._better(key, value)
                 if better:
@@ -253,10 +256,10 @@ Written by `benches/compare`. In every table less is better. A cell is the media
 brackets the least and the greatest, then the ratio to the floor's median; the best of the servers
 that one could use is bold. The floor is no such server: it checks nothing and bounds nothing (see
 [peers](peers/README.md)). *Others' CPU* is what neither the server nor the load generator took of
-both CPUs meanwhile, in percent of one, median and maximum: what makes a measurement doubtful. A
-measurement in which a delivery was missing, doubled, corrupt, or out of order has failed. Idle
-clients are watched for half a minute, in which fanfare sends each a Ping, and the others none
-(gorilla's comes after 54 s). At the end, `~` marks what overlaps with fanfare's own spread."""
+all CPUs meanwhile, median and maximum: what makes a measurement doubtful. A measurement in which
+a delivery was missing, doubled, corrupt, or out of order has failed. Idle clients are watched for
+half a minute, in which fanfare sends each a Ping, and the others none (gorilla's comes after 54 s).
+At the end, `~` marks what overlaps with fanfare's own spread."""
 
 
 def _title(key):

@@ -1,6 +1,6 @@
 """The scenarios: what the load generator is asked for, and what of its answer is compared."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Optional
 
 # Servers of the rows that only make sense for some.
@@ -29,7 +29,7 @@ class Scenario:
     # How much longer than others it is measured: for rates, and for what happens rarely.
     times: float = 1.0
     # Seconds of connecting and of ending, for the estimate.
-    overhead: float = field(default=1.2)
+    overhead: float = 0.9
 
     def seconds(self, seconds, quick):
         """How long it is measured when the others are measured for `seconds`."""
@@ -54,7 +54,7 @@ class Scenario:
 
 def _fanout(key, title, clients, size, publishers, *pace, group="fanout", **more):
     arguments = ("fanout", "--size", size, "--publishers", publishers, *pace)
-    overhead = 1.0 + clients / 4000
+    overhead = 0.7 + clients / 4000
     return Scenario(key, group, title, arguments, clients, overhead=overhead, **more)
 
 
