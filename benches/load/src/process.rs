@@ -1,0 +1,166 @@
+//! The books of the kernel: what a process has used, and what others have.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Ticks a second in /proc, whatever the kernel's own are.
+const TICKS: u64 = 100;
+const TICK_NS: u64 = 1_000_000_000 / TICKS;
+
+/// What the server, the load generator and the machine have used up to one moment.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// Nanoseconds of CPU by thread of the server.
+    threads: BTreeMap<u32, u64>,
+    user_ticks: u64,
+    system_ticks: u64,
+    voluntary: u64,
+    involuntary: u64,
+    own_ns: u64,
+    busy_ticks: u64,
+    all_ticks: u64,
+}
+
+/// What was used between two moments.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Used {
+    /// The server's CPU time, of all its threads.
+    pub cpu_ns: u64,
+    /// The part of it outside the kernel.
+    pub user_ns: u64,
+    /// The part of it in the kernel.
+    pub system_ns: u64,
+    /// The load generator's own CPU time.
+    pub load_cpu_ns: u64,
+    /// What the rest of the machine took, in per cent of all CPUs.
+    pub others_percent: f64,
+    /// How often the server waited.
+    pub voluntary: u64,
+    /// How often the server was made to wait.
+    pub involuntary: u64,
+}
+
+/// The memory of the server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// Resident.
+    pub rss_kib: u64,
+    /// The most that was ever resident.
+    pub peak_kib: u64,
+    /// Resident, what is shared counted by its share.
+    pub pss_kib: u64,
+}
+
+impl Usage {
+    /// Reads the books.
+    pub fn read(pid: u32) -> io::Result<Self> {
+        let mut threads = BTreeMap::new();
+        let (mut voluntary, mut involuntary) = (0, 0);
+        for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let path = entry?.path();
+            // A thread may end at any time.
+            let (Ok(schedstat), Ok(status)) = (
+                fs::read_to_string(path.join("schedstat")),
+                fs::read_to_string(path.join("status")),
+            ) else {
+                continue;
+            };
+            let id = path.file_name().and_then(|name| name.to_str());
+            let id = id.and_then(|id| id.parse().ok()).unwrap_or_default();
+            threads.insert(id, word(&schedstat, 0));
+            voluntary += field(&status, "voluntary_ctxt_switches:");
+            involuntary += field(&status, "nonvoluntary_ctxt_switches:");
+        }
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The second field is the name in brackets, which may hold blanks.
+        let stat = stat.rsplit(')').next().unwrap_or_default();
+        let machine = fs::read_to_string("/proc/stat")?;
+        // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
+        let ticks: Vec<u64> = (1..=8).map(|place| word(&machine, place)).collect();
+        let all_ticks = ticks.iter().sum();
+        let own = clock_gettime(ClockId::ProcessCPUTime);
+        Ok(Self {
+            threads,
+            user_ticks: word(stat, 11),
+            system_ticks: word(stat, 12),
+            voluntary,
+            involuntary,
+            own_ns: own.tv_sec.unsigned_abs() * 1_000_000_000 + own.tv_nsec.unsigned_abs(),
+            busy_ticks: all_ticks - ticks[3] - ticks[4],
+            all_ticks,
+        })
+    }
+
+    /// What was used since an earlier moment.
+    pub fn since(&self, before: &Self) -> Used {
+        let user_ticks = self.user_ticks.saturating_sub(before.user_ticks);
+        let system_ticks = self.system_ticks.saturating_sub(before.system_ticks);
+        let mut cpu_ns = 0;
+        for (id, ns) in &self.threads {
+            cpu_ns += ns - before.threads.get(id).copied().unwrap_or_default().min(*ns);
+        }
+        // What a thread has used that is gone stands in the process's ticks alone.
+        let is_whole = before
+            .threads
+            .keys()
+            .all(|id| self.threads.contains_key(id));
+        if !is_whole {
+            cpu_ns = cpu_ns.max((user_ticks + system_ticks) * TICK_NS);
+        }
+        let share = match user_ticks + system_ticks {
+            0 => 0.0,
+            ticks => user_ticks as f64 / ticks as f64,
+        };
+        let user_ns = scale(cpu_ns, share);
+        let load_cpu_ns = self.own_ns - before.own_ns;
+        let busy = (self.busy_ticks.saturating_sub(before.busy_ticks) * TICK_NS) as f64;
+        let all = (self.all_ticks.saturating_sub(before.all_ticks) * TICK_NS) as f64;
+        let others = (busy - cpu_ns as f64 - load_cpu_ns as f64).max(0.0);
+        Used {
+            cpu_ns,
+            user_ns,
+            system_ns: cpu_ns - user_ns,
+            load_cpu_ns,
+            others_percent: if all > 0.0 { 100.0 * others / all } else { 0.0 },
+            voluntary: self.voluntary.saturating_sub(before.voluntary),
+            involuntary: self.involuntary.saturating_sub(before.involuntary),
+        }
+    }
+}
+
+impl Memory {
+    /// Reads the books.
+    pub fn read(pid: u32) -> io::Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        Ok(Self {
+            rss_kib: field(&status, "VmRSS:"),
+            peak_kib: field(&status, "VmHWM:"),
+            pss_kib: field(&rollup, "Pss:"),
+        })
+    }
+}
+
+/// The number at a place among words.
+fn word(text: &str, place: usize) -> u64 {
+    let word = text.split_ascii_whitespace().nth(place);
+    word.and_then(|word| word.parse().ok()).unwrap_or_default()
+}
+
+/// The number in the line that starts with a name.
+fn field(text: &str, name: &str) -> u64 {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name));
+    word(rest.unwrap_or_default(), 0)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of a number is no larger, and not negative"
+)]
+fn scale(number: u64, share: f64) -> u64 {
+    ((number as f64 * share) as u64).min(number)
+}

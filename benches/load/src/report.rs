@@ -1,0 +1,177 @@
+//! The result, as JSON or as text.
+
+use std::fmt::Write as _;
+
+use hdrhistogram::Histogram;
+
+use crate::options::{Options, Pace};
+use crate::process::{Memory, Used};
+
+/// One value of the result.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Nothing: the option was not given, or there is no such thing here.
+    Null,
+    /// A word.
+    Text(String),
+    /// A count.
+    Count(u64),
+    /// A number with a fraction.
+    Number(f64),
+    /// Counts, one after the other.
+    Counts(Vec<u64>),
+    /// Numbers with names.
+    Numbers(Vec<(&'static str, f64)>),
+}
+
+/// What was measured, by name, in the order of printing.
+#[derive(Clone, Debug, Default)]
+pub struct Report(Vec<(&'static str, Value)>);
+
+/// What a scenario has found out, of which a report is made.
+#[derive(Debug)]
+pub struct Measured<'m> {
+    /// Messages said.
+    pub messages: u64,
+    /// Messages heard, by all.
+    pub deliveries: u64,
+    /// How long it took.
+    pub nanoseconds: u64,
+    /// What was used meanwhile.
+    pub used: Used,
+    /// The server's memory before anybody was connected.
+    pub before: Memory,
+    /// The server's memory at the end, with all connected.
+    pub after: Memory,
+    /// Nanoseconds.
+    pub latency: Option<&'m Histogram<u64>>,
+}
+
+impl Report {
+    /// What every scenario reports.
+    pub fn new(options: &Options, measured: &Measured) -> Self {
+        let mut report = Self::default();
+        let (mut window, mut burst, mut rate) = (Value::Null, Value::Null, Value::Null);
+        match options.pace {
+            Pace::Burst(count) => burst = Value::Count(count.into()),
+            Pace::Window(count) => window = Value::Count(count.into()),
+            Pace::Rate(number) => rate = Value::Number(number),
+        }
+        report.add("scenario", Value::Text(options.scenario.name().to_owned()));
+        report.add("clients", Value::Count(options.clients as u64));
+        report.add("publishers", Value::Count(options.publishers.into()));
+        report.add("size", Value::Count(options.size as u64));
+        report.add("window", window);
+        report.add("burst", burst);
+        report.add("rate", rate);
+        report.add("messages", Value::Count(measured.messages));
+        report.add("deliveries", Value::Count(measured.deliveries));
+        let seconds = measured.nanoseconds as f64 / 1e9;
+        report.add("seconds", Value::Number(seconds));
+        let used = &measured.used;
+        for (name, per_delivery, ns) in [
+            ("cpu_ns", "cpu_ns_per_delivery", used.cpu_ns),
+            ("user_ns", "user_ns_per_delivery", used.user_ns),
+            ("system_ns", "system_ns_per_delivery", used.system_ns),
+        ] {
+            report.add(name, Value::Count(ns));
+            report.add(per_delivery, per(ns, measured.deliveries));
+        }
+        report.add("load_cpu_ns", Value::Count(used.load_cpu_ns));
+        let load = per(used.load_cpu_ns, measured.deliveries);
+        report.add("load_cpu_ns_per_delivery", load);
+        report.add("others_cpu_percent", Value::Number(used.others_percent));
+        report.add("latency_us", measured.latency.map_or(Value::Null, latency));
+        report.add("rss_kib_before", Value::Count(measured.before.rss_kib));
+        report.add("rss_kib_after", Value::Count(measured.after.rss_kib));
+        report.add("rss_kib_peak", Value::Count(measured.after.peak_kib));
+        report.add("pss_kib_before", Value::Count(measured.before.pss_kib));
+        report.add("pss_kib_after", Value::Count(measured.after.pss_kib));
+        let [voluntary, involuntary] = [used.voluntary, used.involuntary].map(Value::Count);
+        report.add("voluntary_context_switches", voluntary);
+        report.add("involuntary_context_switches", involuntary);
+        report
+    }
+
+    /// Adds what is this scenario's own.
+    pub fn add(&mut self, name: &'static str, value: Value) {
+        self.0.push((name, value));
+    }
+
+    /// One JSON object on one line.
+    pub fn json(&self) -> String {
+        let fields = self.0.iter();
+        let fields: Vec<String> = fields
+            .map(|(name, value)| format!("\"{name}\": {}", value.json()))
+            .collect();
+        format!("{{{}}}\n", fields.join(", "))
+    }
+
+    /// A line for each value that there is.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.0 {
+            if !matches!(value, Value::Null) {
+                let _ = writeln!(text, "{name:<28} {}", value.text());
+            }
+        }
+        text
+    }
+}
+
+impl Value {
+    fn json(&self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            // All our words are plain.
+            Self::Text(text) => format!("\"{text}\""),
+            Self::Count(count) => count.to_string(),
+            Self::Number(number) => format!("{number:.3}"),
+            Self::Counts(counts) => {
+                let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
+                format!("[{}]", counts.join(", "))
+            }
+            Self::Numbers(numbers) => {
+                let numbers = numbers.iter();
+                let numbers: Vec<String> = numbers
+                    .map(|(name, number)| format!("\"{name}\": {number:.3}"))
+                    .collect();
+                format!("{{{}}}", numbers.join(", "))
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Numbers(numbers) => {
+                let numbers = numbers.iter();
+                let numbers: Vec<String> = numbers
+                    .map(|(name, number)| format!("{name} {number:.1}"))
+                    .collect();
+                numbers.join(", ")
+            }
+            other => other.json(),
+        }
+    }
+}
+
+/// So much for each, where there is any.
+pub fn per(total: u64, count: u64) -> Value {
+    match count {
+        0 => Value::Null,
+        count => Value::Number(total as f64 / count as f64),
+    }
+}
+
+/// Percentiles, in microseconds.
+pub fn latency(histogram: &Histogram<u64>) -> Value {
+    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    Value::Numbers(vec![
+        ("p50", at(0.5)),
+        ("p90", at(0.9)),
+        ("p99", at(0.99)),
+        ("p99_9", at(0.999)),
+        ("max", histogram.max() as f64 / 1e3),
+    ])
+}
