@@ -5,14 +5,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::ops::Range;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
 use crate::clock::{Clock, SECOND, Timer};
 use crate::failure::Failure;
-use crate::opening::{Door, OPENING, Opened, Openings};
 use crate::payload::{Payloads, Stamp};
+use crate::tally::{Alike, Tally};
 use crate::verify::{Receiver, Room};
 
 /// How long nothing may happen while something is owed.
@@ -24,62 +23,30 @@ const READ_BUFFER: usize = 256 << 10;
 const MAX_READS: usize = 4;
 /// Events of one turn.
 const MAX_EVENTS: usize = 1024;
-/// Connections that are opened at once: less than a listen queue holds.
-const OPENINGS_AT_ONCE: usize = 64;
 /// What a publisher may have said that the server has not read.
 const MAX_OUTPUT: usize = 256 << 20;
-/// The largest latency that is told from a larger one.
-const MAX_LATENCY: u64 = 600 * SECOND;
 const TIMER: Token = Token(usize::MAX - 1);
 
 /// One connection that is open.
 #[derive(Debug)]
-struct Member {
-    stream: TcpStream,
-    room: usize,
-    receiver: Receiver,
+pub(crate) struct Member {
+    pub(crate) stream: TcpStream,
+    pub(crate) room: usize,
+    pub(crate) receiver: Receiver,
     /// Its number, if it speaks.
-    publisher: Option<u32>,
-    output: Vec<u8>,
+    pub(crate) publisher: Option<u32>,
+    pub(crate) output: Vec<u8>,
     /// How much of the output is written.
-    written: usize,
+    pub(crate) written: usize,
 }
 
 /// A room, whose members have numbers in a row.
 #[derive(Debug)]
-struct Place {
-    path: String,
-    room: Room,
-    members: Range<usize>,
+pub(crate) struct Place {
+    pub(crate) room: Room,
+    pub(crate) members: Range<usize>,
     /// How many messages were said in it.
-    said: u64,
-}
-
-/// What a room is to be.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// What its members ask for.
-    pub path: String,
-    /// How many they are.
-    pub members: usize,
-    /// How many of them speak.
-    pub publishers: u32,
-}
-
-/// What was said and heard.
-#[derive(Debug)]
-pub struct Tally {
-    /// Messages that were said.
-    pub messages: u64,
-    /// Messages that were heard, by each client that heard them.
-    pub deliveries: u64,
-    /// Deliveries that are still to come.
-    pub owed: u64,
-    /// Nanoseconds from when a message was said, or due to be, to when a client had read it.
-    pub latency: Histogram<u64>,
-    /// Publishers that have heard so many of their own messages since this was last emptied.
-    pub credits: Vec<(u32, u32)>,
-    last_heard: u64,
+    pub(crate) said: u64,
 }
 
 /// All clients.
@@ -91,14 +58,14 @@ pub struct Clients {
     pub strangers: Vec<Token>,
     /// What was said and heard.
     pub tally: Tally,
-    poll: Poll,
+    pub(crate) poll: Poll,
     events: Events,
     timer: Timer,
     payloads: Payloads,
-    rooms: Vec<Place>,
-    members: Vec<Member>,
+    pub(crate) rooms: Vec<Place>,
+    pub(crate) members: Vec<Member>,
     /// The member of each publisher, and how many messages it has said.
-    publishers: Vec<(usize, u32)>,
+    pub(crate) publishers: Vec<(usize, u32)>,
     buffer: Vec<u8>,
     /// Members that may have more to read.
     ready: VecDeque<usize>,
@@ -115,18 +82,10 @@ impl Clients {
             Ok((poll, timer))
         };
         let (poll, timer) = set_up().map_err(|error| Failure::of("epoll", &error))?;
-        let latency = Histogram::new_with_bounds(1, MAX_LATENCY, 3);
         Ok(Self {
             clock: Clock::new(),
             strangers: Vec::new(),
-            tally: Tally {
-                messages: 0,
-                deliveries: 0,
-                owed: 0,
-                latency: latency.map_err(|error| Failure(error.to_string()))?,
-                credits: Vec::new(),
-                last_heard: 0,
-            },
+            tally: Tally::new()?,
             poll,
             events: Events::with_capacity(MAX_EVENTS),
             timer,
@@ -145,6 +104,11 @@ impl Clients {
         self.poll.registry()
     }
 
+    /// What is said.
+    pub fn payloads(&self) -> &Payloads {
+        &self.payloads
+    }
+
     /// How many publishers there are.
     ///
     /// # Panics
@@ -154,96 +118,13 @@ impl Clients {
         u32::try_from(self.publishers.len()).expect("they are numbered so")
     }
 
-    /// Connects the members of these rooms, and waits until all are open.
-    pub fn connect(&mut self, door: Door, plans: &[Plan]) -> Result<(), Failure> {
-        let mut all = Vec::new();
-        for plan in plans {
-            let first = all.len();
-            let publisher = self.publishers();
-            let room = self.rooms.len();
-            self.rooms.push(Place {
-                path: plan.path.clone(),
-                room: Room::new(plan.members, publisher, plan.publishers),
-                members: first..first + plan.members,
-                said: 0,
-            });
-            for member in first..first + plan.members {
-                let speaks = member - first < plan.publishers as usize;
-                all.push((room, speaks.then(|| self.publishers())));
-                if speaks {
-                    self.publishers.push((member, 0));
-                }
-            }
-        }
-        let mut openings = Openings::default();
-        let mut opened: Vec<Option<Opened>> = Vec::new();
-        opened.resize_with(all.len(), || None);
-        let (mut started, mut done) = (0, 0);
-        let mut last = self.clock.now();
-        while done < all.len() {
-            while started < all.len() && openings.len() < OPENINGS_AT_ONCE {
-                let path = &self.rooms[all[started].0].path;
-                openings.start(self.poll.registry(), door, path, started)?;
-                started += 1;
-            }
-            self.turn(last + STALL_TIMEOUT)?;
-            for token in std::mem::take(&mut self.strangers) {
-                if token.0 < OPENING {
-                    continue;
-                }
-                if let Some(new) = openings.advance(token)? {
-                    let tag = new.tag;
-                    opened[tag] = Some(new);
-                    done += 1;
-                    last = self.clock.now();
-                }
-            }
-            if self.clock.now() > last + STALL_TIMEOUT {
-                let all = all.len();
-                return Err(Failure(format!(
-                    "{done} of {all} clients are connected, and none more in 10 s"
-                )));
-            }
-        }
-        self.admit(&all, opened)
-    }
-
-    /// Makes members of those that are open.
-    fn admit(
-        &mut self,
-        all: &[(usize, Option<u32>)],
-        opened: Vec<Option<Opened>>,
-    ) -> Result<(), Failure> {
-        for (index, (opened, (room, publisher))) in opened.into_iter().zip(all).enumerate() {
-            let mut opened = opened.expect("all are open");
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll
-                .registry()
-                .reregister(&mut opened.stream, Token(index), interest)
-                .map_err(|error| Failure::of("registering", &error))?;
-            self.members.push(Member {
-                stream: opened.stream,
-                room: *room,
-                receiver: Receiver::default(),
-                publisher: *publisher,
-                output: Vec::new(),
-                written: 0,
-            });
-            self.hear(index, &opened.rest)?;
-        }
-        Ok(())
-    }
-
     /// Forgets what was counted.
     ///
     /// # Panics
     ///
     /// If something is owed.
     pub fn reset(&mut self) {
-        assert_eq!(self.tally.owed, 0, "all that was said was heard");
-        self.tally.messages = 0;
-        self.tally.deliveries = 0;
-        self.tally.latency.reset();
+        self.tally.reset();
     }
 
     /// Lets a publisher say some messages: they are written by the next [`flush`](Self::flush).
@@ -386,13 +267,13 @@ impl Clients {
     }
 
     /// Verifies what a client has read.
-    fn hear(&mut self, index: usize, bytes: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn hear(&mut self, index: usize, bytes: &[u8]) -> Result<(), Failure> {
         let now = self.clock.now();
         let member = &mut self.members[index];
         let place = &mut self.rooms[member.room];
         let before = member.output.len();
-        let (mut sent, mut alike) = (0, 0);
         let (mut heard, mut own) = (0, 0);
+        let mut alike = Alike::default();
         let latency = &mut self.tally.latency;
         let heard_all = place.room.hear(
             &self.payloads,
@@ -402,18 +283,10 @@ impl Clients {
             |message| {
                 heard += 1;
                 own += u32::from(Some(message.publisher) == member.publisher);
-                // A burst is said at one moment, and mostly heard at one.
-                if message.sent != sent && alike > 0 {
-                    latency.saturating_record_n(now.saturating_sub(sent), alike);
-                    alike = 0;
-                }
-                sent = message.sent;
-                alike += 1;
+                alike.count(latency, now, message.sent);
             },
         );
-        if alike > 0 {
-            latency.saturating_record_n(now.saturating_sub(sent), alike);
-        }
+        alike.record(latency, now);
         heard_all.map_err(|fault| of_client(index, fault))?;
         if before == 0 && !member.output.is_empty() {
             self.dirty.push(index);

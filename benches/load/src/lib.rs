@@ -3,6 +3,7 @@
 
 pub mod clients;
 pub mod clock;
+pub mod connect;
 pub mod failure;
 pub mod fault;
 pub mod frame;
@@ -13,4 +14,5 @@ pub mod process;
 pub mod report;
 pub mod scenario;
 pub mod talk;
+pub mod tally;
 pub mod verify;

@@ -81,10 +81,7 @@ impl Openings {
         path: &str,
         tag: usize,
     ) -> Result<(), Failure> {
-        let source = self.started / PER_SOURCE % SOURCES;
-        self.started += 1;
-        let stream = connect(door, source);
-        let mut stream = stream.map_err(|error| Failure::of("connecting", &error))?;
+        let mut stream = self.connect(door)?;
         let place = self.free.pop().unwrap_or(self.places.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
         registry
@@ -104,11 +101,28 @@ impl Openings {
         Ok(())
     }
 
+    /// Connects from the next source address that has a port to spare.
+    fn connect(&mut self, door: Door) -> Result<TcpStream, Failure> {
+        let mut tries = 1;
+        loop {
+            let source = self.started / PER_SOURCE % SOURCES;
+            self.started += 1;
+            match connect(door, source) {
+                Ok(stream) => return Ok(stream),
+                Err(error) if is_used_up(&error) && tries < SOURCES => {
+                    tries += 1;
+                    self.started += PER_SOURCE;
+                }
+                Err(error) => return Err(Failure::of("connecting", &error)),
+            }
+        }
+    }
+
     /// Goes on with the one of this token, and gives it away if it is open by that.
     pub fn advance(&mut self, token: Token) -> Result<Option<Opened>, Failure> {
-        let place = token.0 - OPENING;
+        let place = token.0.wrapping_sub(OPENING);
         let Some(Some(opening)) = self.places.get_mut(place) else {
-            // An event of this batch that was for one before.
+            // An event of this batch that was for one before, or for somebody else.
             return Ok(None);
         };
         let end = opening
@@ -161,6 +175,14 @@ fn is_patience(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::NotConnected
+    )
+}
+
+/// Whether this source address has no port to spare for now.
+fn is_used_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable
     )
 }
 

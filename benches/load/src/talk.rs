@@ -6,6 +6,7 @@ use crate::clients::Clients;
 use crate::clock::SECOND;
 use crate::failure::Failure;
 use crate::options::Pace;
+use crate::scenario::Company;
 
 /// Until everything is heard that was said, once nobody speaks any more.
 const DRAIN_TIMEOUT: u64 = 60 * SECOND;
@@ -24,13 +25,12 @@ pub struct Limit {
 }
 
 /// Lets the publishers speak until the limit, and waits until all have heard everything. Says how
-/// long that took, in nanoseconds. `company` is called each turn with the time, and says when it
-/// wants to be called next.
+/// long that took, in nanoseconds.
 pub fn talk(
     clients: &mut Clients,
     pace: Pace,
     limit: Limit,
-    company: &mut dyn FnMut(&mut Clients, u64) -> Result<u64, Failure>,
+    company: &mut dyn Company,
 ) -> Result<u64, Failure> {
     let start = clients.clock.now();
     let duration = u64::try_from(limit.duration.as_nanos()).unwrap_or(u64::MAX);
@@ -45,7 +45,7 @@ pub fn talk(
     talk.begin(clients)?;
     loop {
         let now = clients.clock.now();
-        let wake = company(clients, now)?.min(talk.go_on(clients, now)?);
+        let wake = company.turn(clients, now)?.min(talk.go_on(clients, now)?);
         if clients.tally.owed == 0 && talk.is_over(now) {
             return Ok(clients.clock.now() - start);
         }
@@ -59,10 +59,12 @@ pub fn talk(
 }
 
 /// Waits a little for what must not come: the verifier notices whatever comes.
-pub fn expect_silence(clients: &mut Clients) -> Result<(), Failure> {
+pub fn expect_silence(clients: &mut Clients, company: &mut dyn Company) -> Result<(), Failure> {
     let end = clients.clock.now() + SILENCE;
     while clients.clock.now() < end {
-        clients.turn(end)?;
+        let now = clients.clock.now();
+        let wake = company.turn(clients, now)?.min(end);
+        clients.turn(wake)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Everybody hears itself alone.
 
-use super::{measure, nobody, numbered};
-use crate::clients::Plan;
+use super::{Nobody, measure, numbered};
+use crate::connect::Plan;
 use crate::failure::Failure;
 use crate::options::Options;
 use crate::report::Report;
@@ -13,5 +13,5 @@ pub(super) fn run(options: &Options) -> Result<Report, Failure> {
         publishers: 1,
     };
     let plans: Vec<Plan> = (0..options.clients).map(alone).collect();
-    measure(options, &plans, &mut nobody)
+    measure(options, options.pace, &plans, &mut Nobody)
 }

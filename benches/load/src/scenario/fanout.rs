@@ -1,13 +1,13 @@
 //! One room: everybody hears everything.
 
-use super::{measure, nobody};
-use crate::clients::Plan;
+use super::{Nobody, measure};
+use crate::connect::Plan;
 use crate::failure::Failure;
 use crate::options::Options;
 use crate::report::Report;
 
 pub(super) fn run(options: &Options) -> Result<Report, Failure> {
-    measure(options, &[room(options)], &mut nobody)
+    measure(options, options.pace, &[room(options)], &mut Nobody)
 }
 
 /// The one room.

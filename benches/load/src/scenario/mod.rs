@@ -1,53 +1,90 @@
 //! The scenarios, and what they have in common.
 
+mod churn;
 mod echo;
 mod fanout;
+mod handshake;
+mod idle;
+mod rooms;
+mod slow;
 
 use std::time::Duration;
 
-use crate::clients::{Clients, Plan};
+use crate::clients::Clients;
+use crate::connect::Plan;
 use crate::failure::Failure;
 use crate::opening::Door;
-use crate::options::{Options, Scenario};
+use crate::options::{Options, Pace, Scenario};
 use crate::payload::Payloads;
 use crate::process::{Memory, Usage};
 use crate::report::{Measured, Report};
 use crate::talk::{Limit, expect_silence, talk};
 
-/// What else goes on each turn; it is told the time, and says when it is to be called next.
-type Company<'c> = &'c mut dyn FnMut(&mut Clients, u64) -> Result<u64, Failure>;
+/// Others who are there while the members of the rooms talk.
+pub trait Company {
+    /// Called once, when the members are connected.
+    fn join(&mut self, _clients: &mut Clients) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Called once, when the warm-up is over.
+    fn begin(&mut self) {}
+
+    /// Called each turn with the time; says when it is to be called next.
+    fn turn(&mut self, _clients: &mut Clients, _now: u64) -> Result<u64, Failure> {
+        Ok(u64::MAX)
+    }
+
+    /// Called once, at the end: adds what there is to say of them.
+    fn report(&self, _report: &mut Report) {}
+}
+
+/// Nobody else.
+struct Nobody;
+
+impl Company for Nobody {}
 
 /// Runs the scenario that the options ask for.
 pub fn run(options: &Options) -> Result<Report, Failure> {
     match options.scenario {
         Scenario::Fanout => fanout::run(options),
         Scenario::Echo => echo::run(options),
-        _ => Err(Failure("not there yet".to_owned())),
+        Scenario::Idle => idle::run(options),
+        Scenario::Slow => slow::run(options),
+        Scenario::Churn => churn::run(options),
+        Scenario::Handshake => handshake::run(options),
+        Scenario::Rooms => rooms::run(options),
     }
 }
 
 /// Connects everybody, lets them speak, and measures: what the scenarios that speak have in common.
-fn measure(options: &Options, plans: &[Plan], company: Company) -> Result<Report, Failure> {
+fn measure(
+    options: &Options,
+    pace: Pace,
+    plans: &[Plan],
+    company: &mut dyn Company,
+) -> Result<Report, Failure> {
     let before = memory(options)?;
     let mut clients = Clients::new(Payloads::new(options.size, options.is_text))?;
     clients.connect(door(options), plans)?;
+    company.join(&mut clients)?;
     let warm_up = Limit {
         duration: options.warm_up,
         messages: u64::MAX,
     };
-    talk(&mut clients, options.pace, warm_up, company)?;
-    clients.reset();
-    let duration = options.messages.map_or(options.seconds, |_| Duration::MAX);
+    talk(&mut clients, pace, warm_up, company)?;
+    clients.tally.reset();
+    company.begin();
     let limit = Limit {
-        duration,
+        duration: options.messages.map_or(options.seconds, |_| Duration::MAX),
         messages: options.messages.unwrap_or(u64::MAX),
     };
     let start = usage(options)?;
-    let nanoseconds = talk(&mut clients, options.pace, limit, company)?;
+    let nanoseconds = talk(&mut clients, pace, limit, company)?;
     let used = usage(options)?.since(&start);
     let after = memory(options)?;
-    expect_silence(&mut clients)?;
-    Ok(Report::new(
+    expect_silence(&mut clients, company)?;
+    let mut report = Report::new(
         options,
         &Measured {
             messages: clients.tally.messages,
@@ -58,13 +95,9 @@ fn measure(options: &Options, plans: &[Plan], company: Company) -> Result<Report
             after,
             latency: Some(&clients.tally.latency),
         },
-    ))
-}
-
-/// Nobody else is there.
-#[expect(clippy::unnecessary_wraps, reason = "others can fail")]
-fn nobody(_: &mut Clients, _: u64) -> Result<u64, Failure> {
-    Ok(u64::MAX)
+    );
+    company.report(&mut report);
+    Ok(report)
 }
 
 fn door(options: &Options) -> Door {
