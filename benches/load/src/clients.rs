@@ -160,15 +160,16 @@ impl Clients {
         Ok(())
     }
 
-    /// Waits for events, until `wake` at most, and hears what they bring.
+    /// Waits for events, until `wake` or for a second at most, and hears what they bring.
     pub fn turn(&mut self, wake: u64) -> Result<(), Failure> {
         let now = self.clock.now();
         let timeout = if wake <= now || !self.ready.is_empty() {
             Duration::ZERO
         } else {
-            self.timer
-                .set(now, wake)
-                .map_err(|error| Failure::of("the timer", &error))?;
+            if wake - now < SECOND {
+                let set = self.timer.set(now, wake);
+                set.map_err(|error| Failure::of("the timer", &error))?;
+            }
             Duration::from_secs(1)
         };
         match self.poll.poll(&mut self.events, Some(timeout)) {
@@ -292,7 +293,7 @@ impl Clients {
             self.dirty.push(index);
         }
         if let (1.., Some(publisher)) = (own, member.publisher) {
-            self.tally.credits.push((publisher, own));
+            self.tally.credit(publisher, own);
         }
         if heard > 0 {
             self.tally.deliveries += heard;

@@ -321,3 +321,86 @@ fn ending(text: &str) -> Result<Ending, String> {
         _ => Err(format!("{text} is neither clean nor reset")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Option<Options>, String> {
+        let common = "--address 127.0.0.1:1 --pid 1";
+        let words = line.split(' ').chain(common.split(' '));
+        parse(words.map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    fn options(line: &str) -> Options {
+        parsed(line).expect("it makes sense").expect("not for help")
+    }
+
+    #[test]
+    fn what_makes_sense_is_understood() {
+        let fanout = options("fanout --clients 7 --publishers 3 --size 2K --burst 5 --seconds 1.5");
+        assert_eq!((fanout.clients, fanout.publishers), (7, 3));
+        assert_eq!((fanout.size, fanout.pace), (2048, Pace::Burst(5)));
+        assert_eq!(fanout.seconds, Duration::from_millis(1500));
+        let echo = options("echo --clients 7 --window 2 --path /ws/{}");
+        assert_eq!((echo.publishers, echo.pace), (7, Pace::Window(2)));
+        let rooms = options("rooms --rooms 3 --members 4");
+        assert_eq!((rooms.clients, rooms.publishers), (12, 3));
+        assert_eq!(rooms.path, "/ws/{}");
+        assert_eq!(options("idle").clients, 10_000);
+        assert_eq!(options("handshake --close reset").ending, Ending::Reset);
+        assert!(parsed("fanout --help").expect("help is fine").is_none());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (line, expected) in [
+            ("sing", "there is no scenario sing"),
+            ("fanout", "give one of --burst"),
+            ("fanout --burst 1 --rate 1", "give one of --burst"),
+            ("fanout --burst 0", "0 is no count"),
+            ("fanout --rate 0", "0 is no rate"),
+            ("fanout --rate NaN", "NaN is no rate"),
+            ("fanout --burst 1 --size 19", "--size 19 is less than 20"),
+            ("fanout --burst 1 --size 1G", "1G is no size"),
+            (
+                "fanout --burst 1 --clients 1 --publishers 2",
+                "2 publishers are too many",
+            ),
+            ("fanout --burst 1 --publishers 0", "somebody has to speak"),
+            ("fanout --burst 1 --rooms 2", "fanout takes no --rooms"),
+            ("fanout --burst 1 --quietly", "fanout takes no --quietly"),
+            ("echo --clients 0", "there are no clients"),
+            ("rooms --members 0", "there are no clients"),
+            ("handshake --close slowly", "slowly is neither"),
+            ("idle --size 128", "idle takes no --size"),
+        ] {
+            let error = parsed(line).expect_err(line);
+            assert!(error.contains(expected), "{line}: {error}");
+        }
+        let without = |words: &str| parse(words.split(' ').map(OsString::from)).unwrap_err();
+        assert!(
+            without("idle --pid 1")
+                .to_string()
+                .contains("--address is missing")
+        );
+        assert!(
+            without("idle --address 127.0.0.1:1")
+                .to_string()
+                .contains("--pid is missing")
+        );
+    }
+
+    #[test]
+    fn each_option_is_explained() {
+        for scenario in Scenario::ALL {
+            assert!(HELP.contains(&format!("\n  {} ", scenario.name())));
+        }
+        for line in HELP.lines().filter_map(|line| line.strip_prefix("  --")) {
+            let name = line.split(' ').next().unwrap_or_default();
+            let of_all = ["address", "pid", "path", "json", "seconds"].contains(&name);
+            let takes = |scenario: &Scenario| scenario.takes(name);
+            assert!(of_all || Scenario::ALL.iter().any(takes), "--{name}");
+        }
+    }
+}

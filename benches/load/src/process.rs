@@ -164,3 +164,57 @@ fn field(text: &str, name: &str) -> u64 {
 fn scale(number: u64, share: f64) -> u64 {
     ((number as f64 * share) as u64).min(number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(threads: &[(u32, u64)], ticks: [u64; 4]) -> Usage {
+        Usage {
+            threads: threads.iter().copied().collect(),
+            user_ticks: ticks[0],
+            system_ticks: ticks[1],
+            voluntary: 0,
+            involuntary: 0,
+            own_ns: 0,
+            busy_ticks: ticks[2],
+            all_ticks: ticks[3],
+        }
+    }
+
+    #[test]
+    fn all_threads_count_and_are_split_as_the_ticks_are() {
+        let before = usage(&[(1, 1_000), (2, 500)], [10, 10, 100, 1000]);
+        let after = usage(&[(1, 3_000), (2, 500), (3, 40)], [11, 13, 150, 1100]);
+        let used = after.since(&before);
+        assert_eq!(
+            (used.cpu_ns, used.user_ns, used.system_ns),
+            (2_040, 510, 1_530)
+        );
+        // 50 of 100 ticks, less next to nothing.
+        assert!((49.9..=50.0).contains(&used.others_percent));
+    }
+
+    #[test]
+    fn what_a_thread_used_that_is_gone_is_taken_from_the_ticks() {
+        let before = usage(&[(1, 1_000), (2, 500)], [10, 10, 0, 0]);
+        let after = usage(&[(1, 3_000)], [11, 13, 0, 0]);
+        assert_eq!(after.since(&before).cpu_ns, 4 * TICK_NS);
+    }
+
+    #[test]
+    fn work_is_seen_in_the_books() {
+        let pid = std::process::id();
+        let before = Usage::read(pid).unwrap();
+        let mut number = 1_u64;
+        while Usage::read(pid).unwrap().since(&before).load_cpu_ns < 50_000_000 {
+            number = std::hint::black_box(number.wrapping_mul(3));
+        }
+        let used = Usage::read(pid).unwrap().since(&before);
+        assert!(used.cpu_ns > 30_000_000, "{used:?}");
+        assert_eq!(used.user_ns + used.system_ns, used.cpu_ns);
+        let memory = Memory::read(pid).unwrap();
+        assert!(memory.rss_kib > 0 && memory.pss_kib > 0);
+        assert!(memory.peak_kib >= memory.rss_kib);
+    }
+}

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use crate::options::{Options, Pace};
+use crate::options::{Options, Pace, Scenario};
 use crate::process::{Memory, Used};
 
 /// One value of the result.
@@ -55,6 +55,8 @@ impl Report {
         match options.pace {
             Pace::Burst(count) => burst = Value::Count(count.into()),
             Pace::Window(count) => window = Value::Count(count.into()),
+            // Nobody speaks.
+            Pace::Rate(_) if options.scenario == Scenario::Idle => {}
             Pace::Rate(number) => rate = Value::Number(number),
         }
         report.add("scenario", Value::Text(options.scenario.name().to_owned()));
@@ -174,4 +176,47 @@ pub fn latency(histogram: &Histogram<u64>) -> Value {
         ("p99_9", at(0.999)),
         ("max", histogram.max() as f64 / 1e3),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_one_object_on_one_line() {
+        let mut report = Report::default();
+        report.add("scenario", Value::Text("fanout".to_owned()));
+        report.add("window", Value::Null);
+        report.add("messages", Value::Count(7));
+        report.add("seconds", Value::Number(1.5));
+        report.add("samples", Value::Counts(vec![1, 2]));
+        report.add(
+            "latency_us",
+            Value::Numbers(vec![("p50", 0.25), ("max", 3.0)]),
+        );
+        assert_eq!(
+            report.json(),
+            "{\"scenario\": \"fanout\", \"window\": null, \"messages\": 7, \"seconds\": 1.500, \
+             \"samples\": [1, 2], \"latency_us\": {\"p50\": 0.250, \"max\": 3.000}}\n"
+        );
+        assert!(
+            !report.text().contains("window"),
+            "what there is not is not told"
+        );
+    }
+
+    #[test]
+    fn percentiles_are_microseconds() {
+        let mut histogram = Histogram::new(3).unwrap();
+        for microseconds in 1..=1000 {
+            histogram.record(microseconds * 1000).unwrap();
+        }
+        let Value::Numbers(numbers) = latency(&histogram) else {
+            panic!("not by name");
+        };
+        let expected = [500.0, 900.0, 990.0, 999.0, 1000.0];
+        for ((name, number), expected) in numbers.iter().zip(expected) {
+            assert!((number / expected - 1.0).abs() < 0.01, "{name} {number}");
+        }
+    }
 }

@@ -47,6 +47,15 @@ impl Tally {
         })
     }
 
+    /// A publisher has heard some of its own messages. What one turn brings it comes in a row, and
+    /// is one credit, so that it is answered by one write.
+    pub fn credit(&mut self, publisher: u32, count: u32) {
+        match self.credits.last_mut() {
+            Some((last, credit)) if *last == publisher => *credit += count,
+            _ => self.credits.push((publisher, count)),
+        }
+    }
+
     /// Forgets what was counted.
     ///
     /// # Panics
