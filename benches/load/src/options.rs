@@ -30,11 +30,11 @@ options of all:
   --path PATH       what to ask for; default /ws
   --json FILE       writes the result as JSON; `-` is stdout, instead of the text
   --seconds S       how long is measured; default 3
+  --warm-up S       how long the same goes on before it is measured; default 0.5
 options of those that speak:
   --messages M      how many messages are measured, instead of --seconds
   --size B          bytes of a payload, at least 20, K and M allowed; default 128
   --text            text messages instead of binary ones
-  --warm-up S       how long is spoken before it is measured; default 0.5
 options of some:
   --clients N       how many are connected
   --publishers P    how many of them speak
@@ -49,6 +49,11 @@ options of some:
 
 exit codes: 0 all was verified, 1 something was not as it must be, 2 usage
 ";
+
+/// The options that every scenario takes.
+const OF_ALL: [&str; 7] = [
+    "address", "pid", "path", "json", "seconds", "warm-up", "help",
+];
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +144,7 @@ impl Scenario {
 
     /// The options that it takes, those of all aside.
     fn takes(self, option: &str) -> bool {
-        let speaks = ["messages", "size", "text", "warm-up"];
+        let speaks = ["messages", "size", "text"];
         let own: &[&str] = match self {
             Self::Fanout => &["clients", "publishers", "burst", "window", "rate"],
             Self::Echo => &["clients", "window"],
@@ -184,8 +189,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
             Arg::Short('h') => return Ok(None),
             other => return Err(other.unexpected()),
         };
-        let of_all = ["address", "pid", "path", "json", "seconds", "help"];
-        if !of_all.contains(&name.as_str()) && !scenario.takes(&name) {
+        if !OF_ALL.contains(&name.as_str()) && !scenario.takes(&name) {
             return Err(format!("{} takes no --{name}", scenario.name()).into());
         }
         let mut set_pace = |new| match pace.replace(new) {
@@ -398,7 +402,7 @@ mod tests {
         }
         for line in HELP.lines().filter_map(|line| line.strip_prefix("  --")) {
             let name = line.split(' ').next().unwrap_or_default();
-            let of_all = ["address", "pid", "path", "json", "seconds"].contains(&name);
+            let of_all = OF_ALL.contains(&name);
             let takes = |scenario: &Scenario| scenario.takes(name);
             assert!(of_all || Scenario::ALL.iter().any(takes), "--{name}");
         }
