@@ -128,7 +128,9 @@ impl Value {
             // All our words are plain.
             Self::Text(text) => format!("\"{text}\""),
             Self::Count(count) => count.to_string(),
-            Self::Number(number) => format!("{number:.3}"),
+            Self::Number(number) if number.is_finite() => format!("{number:.3}"),
+            // What was divided by nothing.
+            Self::Number(_) => "null".to_owned(),
             Self::Counts(counts) => {
                 let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
                 format!("[{}]", counts.join(", "))
@@ -189,6 +191,7 @@ mod tests {
         report.add("window", Value::Null);
         report.add("messages", Value::Count(7));
         report.add("seconds", Value::Number(1.5));
+        report.add("each", Value::Number(1.0 / 0.0));
         report.add("samples", Value::Counts(vec![1, 2]));
         report.add(
             "latency_us",
@@ -197,7 +200,7 @@ mod tests {
         assert_eq!(
             report.json(),
             "{\"scenario\": \"fanout\", \"window\": null, \"messages\": 7, \"seconds\": 1.500, \
-             \"samples\": [1, 2], \"latency_us\": {\"p50\": 0.250, \"max\": 3.000}}\n"
+             \"each\": null, \"samples\": [1, 2], \"latency_us\": {\"p50\": 0.250, \"max\": 3.000}}\n"
         );
         assert!(
             !report.text().contains("window"),
