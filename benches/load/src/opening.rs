@@ -15,10 +15,16 @@ pub const OPENING: usize = 1 << 32;
 /// The key of the example in RFC 6455, section 1.3, and what has to be accepted for it.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-/// Clients of one source address: less than it has ephemeral ports by default.
-const PER_SOURCE: usize = 20_000;
-/// Source addresses after which the first is used again.
-const SOURCES: usize = 64;
+/// Clients whose source the kernel chooses: less than there are ephemeral ports by default.
+const UNBOUND: usize = 20_000;
+/// Those who come after are bound to these ports of one address after the other: the kernel would
+/// search long for a port among so many that wait for stray segments.
+const FIRST_PORT: usize = 2048;
+const PORTS: usize = 60_000;
+/// Those addresses: 127.0.0.2 and so on.
+const SOURCES: usize = 63;
+/// Ports that are tried for one connection.
+const MAX_TRIES: usize = 1000;
 /// The longest answer to a request.
 const MAX_RESPONSE: usize = 8 << 10;
 
@@ -101,17 +107,17 @@ impl Openings {
         Ok(())
     }
 
-    /// Connects from the next source address that has a port to spare.
+    /// Connects from the next source that is free.
     fn connect(&mut self, door: Door) -> Result<TcpStream, Failure> {
         let mut tries = 1;
         loop {
-            let source = self.started / PER_SOURCE % SOURCES;
+            let source = source(self.started);
             self.started += 1;
             match connect(door, source) {
                 Ok(stream) => return Ok(stream),
-                Err(error) if is_used_up(&error) && tries < SOURCES => {
+                Err(error) if is_taken(&error) && tries < MAX_TRIES => {
                     tries += 1;
-                    self.started += PER_SOURCE;
+                    self.started = self.started.max(UNBOUND);
                 }
                 Err(error) => return Err(Failure::of("connecting", &error)),
             }
@@ -178,26 +184,35 @@ fn is_patience(error: &io::Error) -> bool {
     )
 }
 
-/// Whether this source address has no port to spare for now.
-fn is_used_up(error: &io::Error) -> bool {
+/// Where the client of this number connects from, unless the kernel is to choose.
+fn source(number: usize) -> Option<SocketAddr> {
+    let number = number.checked_sub(UNBOUND)?;
+    // Another run's ports may wait for stray segments still.
+    let number = number + std::process::id() as usize * 7919;
+    let port = u16::try_from(FIRST_PORT + number % PORTS).ok()?;
+    let last = u8::try_from(2 + number / PORTS % SOURCES).ok()?;
+    Some(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port)))
+}
+
+/// Whether this source is in use, or was until just now.
+fn is_taken(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable
     )
 }
 
-fn connect(door: Door, source: usize) -> io::Result<TcpStream> {
+fn connect(door: Door, source: Option<SocketAddr>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(door.address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     if let Some(bytes) = door.receive_buffer {
         socket.set_recv_buffer_size(bytes)?;
     }
-    if let (1.., Ok(last)) = (source, u8::try_from(source + 1)) {
+    if let Some(source) = source {
         // Ports of connections that wait for stray segments may be taken again.
         socket.set_reuse_address(true)?;
-        let ip = Ipv4Addr::new(127, 0, 0, last);
-        socket.bind(&SocketAddr::from((ip, 0)).into())?;
+        socket.bind(&source.into())?;
     }
     match socket.connect(&door.address.into()) {
         Ok(()) => {}
@@ -238,7 +253,10 @@ fn check(head: &[u8]) -> io::Result<()> {
         match name.to_ascii_lowercase().as_str() {
             "sec-websocket-accept" => accept = Some(value),
             "upgrade" => upgrade = value.eq_ignore_ascii_case("websocket"),
-            "connection" => connection = value.eq_ignore_ascii_case("upgrade"),
+            "connection" => {
+                let mut options = value.split(',').map(str::trim);
+                connection = options.any(|option| option.eq_ignore_ascii_case("upgrade"));
+            }
             "sec-websocket-extensions" | "sec-websocket-protocol" => {
                 return Err(invalid(&format!("nobody has asked for {line}")));
             }
@@ -266,9 +284,21 @@ mod tests {
         connection: upgrade\r\nSEC-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
     #[test]
+    fn sources_are_many_and_differ() {
+        assert_eq!(source(UNBOUND - 1), None);
+        let count = 200_000;
+        let sources = (UNBOUND..UNBOUND + count).filter_map(source);
+        let sources: std::collections::HashSet<SocketAddr> = sources.collect();
+        assert_eq!(sources.len(), count);
+        assert!(sources.iter().all(|source| source.ip().is_loopback()));
+    }
+
+    #[test]
     fn a_response_is_checked() {
         assert_eq!(end_of_head(GOOD.as_bytes()), Some(GOOD.len()));
         check(GOOD.as_bytes()).unwrap();
+        let also = GOOD.replace("connection: upgrade", "Connection: keep-alive, Upgrade");
+        check(also.as_bytes()).unwrap();
         for (from, to) in [
             ("101", "200"),
             ("s3p", "S3p"),
