@@ -128,9 +128,7 @@ impl Value {
             // All our words are plain.
             Self::Text(text) => format!("\"{text}\""),
             Self::Count(count) => count.to_string(),
-            Self::Number(number) if number.is_finite() => format!("{number:.3}"),
-            // What was divided by nothing.
-            Self::Number(_) => "null".to_owned(),
+            Self::Number(number) => json_number(*number),
             Self::Counts(counts) => {
                 let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
                 format!("[{}]", counts.join(", "))
@@ -138,7 +136,7 @@ impl Value {
             Self::Numbers(numbers) => {
                 let numbers = numbers.iter();
                 let numbers: Vec<String> = numbers
-                    .map(|(name, number)| format!("\"{name}\": {number:.3}"))
+                    .map(|(name, number)| format!("\"{name}\": {}", json_number(*number)))
                     .collect();
                 format!("{{{}}}", numbers.join(", "))
             }
@@ -157,6 +155,15 @@ impl Value {
             }
             other => other.json(),
         }
+    }
+}
+
+/// JSON knows no infinity: what was divided by nothing is nothing.
+fn json_number(number: f64) -> String {
+    if number.is_finite() {
+        format!("{number:.3}")
+    } else {
+        "null".to_owned()
     }
 }
 
@@ -191,7 +198,7 @@ mod tests {
         report.add("window", Value::Null);
         report.add("messages", Value::Count(7));
         report.add("seconds", Value::Number(1.5));
-        report.add("each", Value::Number(1.0 / 0.0));
+        report.add("each", Value::Number(f64::INFINITY));
         report.add("samples", Value::Counts(vec![1, 2]));
         report.add(
             "latency_us",
