@@ -190,6 +190,12 @@ mod tests {
         seal(&mut batch, buffers).frames
     }
 
+    /// What the buffers that are kept hold, in bytes.
+    fn held(buffers: &Buffers) -> usize {
+        let all = buffers.free.iter().chain(&buffers.lent);
+        all.map(|buffer| cost(buffer)).sum()
+    }
+
     #[test]
     fn messages_of_a_turn_are_one_batch() {
         let (mut batch, mut buffers) = (Batch::default(), Buffers::default());
@@ -288,13 +294,28 @@ mod tests {
         for batch in &mut batches {
             seal(batch, &mut buffers);
         }
-        let held = |buffers: &Buffers| -> usize {
-            let all = buffers.free.iter().chain(&buffers.lent);
-            all.map(|buffer| cost(buffer)).sum()
-        };
         assert!(buffers.kept <= MAX_KEPT && held(&buffers) == buffers.kept);
         let one = sealed(6_000, &mut buffers);
         assert!(buffers.free.len() > 10 && held(&buffers) == buffers.kept);
         drop(one);
+    }
+
+    /// What was kept when the turn began may be too much when it ends.
+    #[test]
+    fn a_buffer_with_too_much_slack_is_kept_within_the_bound_too() {
+        let mut buffers = Buffers::default();
+        let mut batches: Vec<_> = (0..4).map(|_| Batch::default()).collect();
+        for sizes in [
+            [MAX_KEPT / 3; 4],
+            [10, MAX_KEPT / 5, MAX_KEPT / 5, MAX_KEPT / 5],
+        ] {
+            for (batch, size) in batches.iter_mut().zip(sizes) {
+                batch.push(MessageKind::Binary, (&vec![0; size]).into(), &mut buffers);
+            }
+            for batch in batches.iter_mut().rev() {
+                batch.seal(&mut buffers);
+                assert!(buffers.kept <= MAX_KEPT && held(&buffers) == buffers.kept);
+            }
+        }
     }
 }

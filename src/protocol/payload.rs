@@ -214,6 +214,15 @@ mod tests {
     }
 
     #[test]
+    fn a_message_may_begin_and_end_with_an_empty_fragment() {
+        let mut buffer = PayloadBuffer::default();
+        for piece in [&b""[..], b"", b"a payload", b"", b" in pieces", b""] {
+            buffer.push(piece);
+        }
+        assert_eq!(&*buffer.finish(), b"a payload in pieces");
+    }
+
+    #[test]
     fn a_large_one_becomes_a_frame_where_it_lies() {
         let payload = assembled(0x1_0000);
         let (address, expected) = (payload.as_ptr(), payload.to_vec());
