@@ -84,15 +84,15 @@ impl Hub {
             return false;
         };
         lend_spare(client, at, &mut self.spares);
-        let len = payload.len();
-        let said = match payload.into_frame(kind) {
+        let (len, said) = match payload.into_frame(kind) {
             Ok(frame) => {
                 let frame = self.large.share(Rc::new(frame), now);
-                client.outgoing.say_frame(&frame, at, max)
+                (frame.len(), client.outgoing.say_frame(&frame, at, max))
             }
             Err(payload) => {
-                let header = FrameHeader::unmasked(kind.opcode(), len).to_wire();
-                client.outgoing.say([&header, &payload], at, max)
+                let header = FrameHeader::unmasked(kind.opcode(), payload.len()).to_wire();
+                let len = header.len() + payload.len();
+                (len, client.outgoing.say([&header, &payload], at, max))
             }
         };
         if said == Err(Overflow) {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::protocol::http::Request;
-use crate::protocol::{Message, Opcode, ProtocolError, unmask};
+use crate::protocol::{Message, Opcode, Payload, ProtocolError, unmask};
 
 const KEY: [u8; 4] = [1, 2, 3, 4];
 
@@ -432,6 +432,25 @@ fn a_turn_that_said_enough_to_single_clients_is_full_too() {
         assert!(outbox.send(id, MessageKind::Binary, &payload));
     }
     assert!(world.hub.is_full());
+}
+
+/// A message without a payload is two bytes, and a turn must end for those too.
+#[test]
+fn what_is_said_to_single_clients_counts_with_its_headers() {
+    let mut world = World::new(|_| {});
+    let id = world.connect("/ws");
+    for (payload, len) in [
+        (vec![], 2),
+        (vec![0; 126], 130),
+        (vec![0; 0x1_0000], 0x1_000A),
+    ] {
+        for said in [Payload::from(&payload), payload.clone().into()] {
+            let before = world.hub.said;
+            let mut outbox = world.hub.outbox(world.now);
+            assert!(outbox.send(id, MessageKind::Binary, said));
+            assert_eq!(world.hub.said - before, len);
+        }
+    }
 }
 
 #[test]
