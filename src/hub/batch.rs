@@ -109,20 +109,27 @@ impl Buffers {
     /// long, so it must not be a large buffer with little in it: that one is kept back, and what is
     /// in it is copied once, for everybody.
     fn lend(&mut self, frames: Rc<Vec<u8>>) -> Rc<Vec<u8>> {
-        let mut sealed = frames;
-        if !fits(&sealed, sealed.len()) {
-            let fitting = self.fitting(sealed.len());
-            let spare = std::mem::replace(&mut sealed, fitting);
-            let copy = Rc::get_mut(&mut sealed).expect("a free buffer is not shared");
-            copy.extend_from_slice(&spare);
-            self.keep(spare);
+        if fits(&frames, frames.len()) {
+            self.keep_lent(&frames);
+            return frames;
         }
-        let cost = cost(&sealed);
+        let mut sealed = self.fitting(frames.len());
+        let copy = Rc::get_mut(&mut sealed).expect("a free buffer is not shared");
+        copy.extend_from_slice(&frames);
+        // If there is no room for both, the one that batches need now is kept: otherwise a buffer
+        // of large batches that are gone would have each small one allocated anew.
+        self.keep_lent(&sealed);
+        self.keep(frames);
+        sealed
+    }
+
+    /// Remembers a sealed batch, to take its buffer back, unless enough is kept.
+    fn keep_lent(&mut self, sealed: &Rc<Vec<u8>>) {
+        let cost = cost(sealed);
         if self.kept + cost <= MAX_KEPT {
             self.kept += cost;
-            self.lent.push(Rc::clone(&sealed));
+            self.lent.push(Rc::clone(sealed));
         }
-        sealed
     }
 
     /// An empty buffer that `len` bytes fit into without much slack.
@@ -280,6 +287,17 @@ mod tests {
             assert_eq!(sealed(20_000, &mut buffers).as_ptr(), large);
             assert_eq!(sealed(10, &mut buffers).as_ptr(), small);
         }
+    }
+
+    #[test]
+    fn a_buffer_that_leaves_no_room_for_others_makes_way() {
+        let mut buffers = Buffers::default();
+        drop(sealed(MAX_KEPT - 100, &mut buffers));
+        assert!(buffers.kept > MAX_KEPT - 50);
+        drop(sealed(10, &mut buffers));
+        assert_eq!((buffers.lent.len(), buffers.free.len()), (1, 0));
+        let address = buffers.lent[0].as_ptr();
+        assert_eq!(sealed(10, &mut buffers).as_ptr(), address);
     }
 
     #[test]
