@@ -82,6 +82,7 @@ impl Hub {
     }
 
     /// The first `count` bytes of a client's [`landing`](Self::landing) have just been read there.
+    /// The rest of it holds what others have said, so `count` must be exact.
     ///
     /// # Panics
     /// If there was no landing, or a shorter one.

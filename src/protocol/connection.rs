@@ -154,7 +154,8 @@ impl Connection {
         partial.message.landing(frame.missing, spare)
     }
 
-    /// Consumes the first `count` bytes of the [`landing`](Self::landing), which were read there.
+    /// Consumes the first `count` bytes of the [`landing`](Self::landing), which were read there. A
+    /// count that is larger than what was read would deliver what other messages left behind it.
     ///
     /// # Errors
     /// As [`receive`](Self::receive).

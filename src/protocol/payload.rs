@@ -29,9 +29,13 @@ const HEADROOM: usize = 10;
 const MIN_LANDING: usize = 16 * 1024;
 const MAX_LANDING: usize = 1024 * 1024;
 
+/// A spare buffer for a message may hold so many times what has arrived of it.
+const MAX_SPARE_FACTOR: usize = 16;
+
 /// A payload that is arriving, in one flat buffer.
 ///
-/// The buffer grows with the bytes that arrive, never by a declared length.
+/// The buffer grows with the bytes that arrive; by a declared length only within what other
+/// messages have left, and not before a part of this one is there.
 #[derive(Debug, Default)]
 pub(super) struct PayloadBuffer {
     /// Empty, or [`HEADROOM`] bytes, what has arrived, and what was made room for.
@@ -71,7 +75,9 @@ impl PayloadBuffer {
         }
         let start = HEADROOM + self.len;
         let wanted = missing.min(MAX_LANDING);
-        if self.bytes.len() < start + wanted {
+        // Who declares a long message and sends little of it is lent little.
+        let has_begun = self.len >= (self.len + missing) / MAX_SPARE_FACTOR;
+        if self.bytes.len() < start + wanted && has_begun {
             if let Some(mut larger) = spare(start + missing) {
                 let old = self.bytes.get(..start).unwrap_or_default();
                 larger[..old.len()].copy_from_slice(old);
@@ -163,7 +169,8 @@ impl<'i, B: AsRef<[u8]> + ?Sized> From<&'i B> for Payload<'i> {
     }
 }
 
-/// Copies the bytes behind the room for a header.
+/// Copies the bytes behind room for a header. Who has a vector and means to say it once does better
+/// to lend it.
 impl From<Vec<u8>> for Payload<'_> {
     fn from(bytes: Vec<u8>) -> Self {
         let mut buffer = PayloadBuffer::default();
@@ -239,9 +246,11 @@ mod tests {
             let mut buffer = PayloadBuffer::default();
             buffer.push(&sent[..100]);
             let mut asked = 0;
-            while let Some(landing) = buffer.landing(sent.len() - buffer.len(), |needed| {
+            let mut arrived = buffer.len();
+            while let Some(landing) = buffer.landing(sent.len() - arrived, |needed| {
                 asked += 1;
                 assert_eq!(needed, sent.len() + HEADROOM);
+                assert!(arrived >= sent.len() / MAX_SPARE_FACTOR);
                 spare_len.map(|len| vec![0xEE; len])
             }) {
                 let count = landing.len();
@@ -255,6 +264,7 @@ mod tests {
                 let len = buffer.len();
                 let more = 10.min(sent.len() - len);
                 buffer.push(&sent[len..len + more]);
+                arrived = buffer.len();
             }
             let len = buffer.len();
             assert!(sent.len() - len < MIN_LANDING && asked > 0);

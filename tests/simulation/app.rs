@@ -122,6 +122,7 @@ impl Handler for App {
         let act = uncounted(|| {
             self.cast.note(&message.payload);
             self.cast.tally.delivered += 1;
+            self.cast.note_large(message.payload.len(), outbox.now());
             let (who, peer) = self.cast.by_id(id);
             peer.messages += 1;
             let is_wild = peer.is_wild;

@@ -4,13 +4,13 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fanfare::{ClientId, Disconnect, Hub, HubConfig};
 
 use super::departure::Totals;
 use super::hearing::{Batch, Said};
-use super::peer::{Cause, Peer, State};
+use super::peer::{Cause, Peer, State, TICK};
 use super::plan::{Act, Settings};
 use super::speech::Meaning;
 use super::wire::{Ask, ROOMS};
@@ -62,6 +62,8 @@ pub(crate) struct Cast {
     pub(crate) shared: Rc<Cell<usize>>,
     /// The longest batch of all.
     pub(crate) longest_batch: usize,
+    /// Bytes of large messages in the last second in which there were some, and when the last came.
+    pub(crate) large: (usize, Option<Instant>),
     pub(crate) serial: usize,
     /// The sums over all who have left, and over all who were let in.
     pub(super) totals: Totals,
@@ -71,6 +73,19 @@ pub(crate) struct Cast {
 }
 
 impl Cast {
+    /// Takes note of a message that may have been assembled in a buffer that is used again.
+    pub(crate) fn note_large(&mut self, len: usize, now: Instant) {
+        const KEPT_FOR: Duration = Duration::from_secs(1);
+
+        if len > usize::from(u16::MAX) {
+            let is_new = |at| now > at + KEPT_FOR + TICK;
+            if self.large.1.is_none_or(is_new) {
+                self.large.0 = 0;
+            }
+            self.large = (self.large.0 + len, Some(now));
+        }
+    }
+
     pub(crate) fn new(settings: Settings, config: HubConfig, now: Instant) -> Self {
         Self {
             peers: (0..settings.people).map(|_| None).collect(),
@@ -83,6 +98,7 @@ impl Cast {
             batches: Default::default(),
             shared: Rc::default(),
             longest_batch: 0,
+            large: (0, None),
             serial: 0,
             totals: Totals::default(),
             trace: 0xCBF2_9CE4_8422_2325,

@@ -18,12 +18,15 @@ impl World {
         /// Buffers that are kept for the next batches: of each room the one that it is written in,
         /// and one that a short batch is copied to.
         const MAX_KEPT: usize = 512 * 1024;
+        const MAX_LARGE: usize = 16 * 1024 * 1024;
 
         let cast = &mut self.app.cast;
         let kept = MAX_KEPT.min(2 * ROOMS.len() * 2 * cast.longest_batch);
+        // So are buffers of large messages, for a second after the last of them.
+        let large = MAX_LARGE.min(2 * cast.large.0);
         let own: usize = cast.present().map(|peer| peer.memory(&cast.config)).sum();
-        let most =
-            self.base + SLACK + PER_CLIENT * self.most_present + kept + own + 2 * cast.shared.get();
+        let tables = self.base + SLACK + PER_CLIENT * self.most_present;
+        let most = tables + kept + large + own + 2 * cast.shared.get();
         let live = self.meter.live();
         cast.tally.peak_memory = cast.tally.peak_memory.max(self.meter.peak());
         assert!(
@@ -78,10 +81,14 @@ impl Peer {
     fn memory(&self, config: &HubConfig) -> usize {
         const HEAD: usize = 16 * 1024;
 
+        // The least that room is made for when a message is read where it belongs.
+        const MIN_LANDING: usize = 16 * 1024;
+
         let half = match self.state {
             State::Handshake => 2 * self.half_read().min(HEAD),
             _ if self.is_wild || self.is_mid_message => 2 * config.limits.max_message_size,
-            _ => 2 * self.half_read().min(config.limits.max_message_size),
+            _ if self.half_read() == 0 => 0,
+            _ => 2 * (self.half_read() + MIN_LANDING).min(config.limits.max_message_size),
         };
         half + self.hearing.own_memory()
     }

@@ -122,6 +122,10 @@ impl World {
         let peer = app.cast.peer(who).expect("it has an id");
         peer.is_ready = false;
         peer.is_unread = false;
+        // Three of four are read where their long messages belong, as the server does it.
+        let landing = meter.count(|| hub.landing(id).map(|landing| landing.len()));
+        let landing = landing.filter(|_| who % 4 > 0);
+        let most = landing.map_or(most, |landing| most.min(landing));
         let mut bytes = peer.be_read(most);
         if !bytes.is_empty() {
             let was_open = peer.is_open();
@@ -130,7 +134,13 @@ impl World {
                 // Whoever is given up is not listened to.
                 peer.listened_to += bytes.len() as u64;
             }
-            meter.count(|| hub.receive(id, &mut bytes, now, app));
+            meter.count(|| match hub.landing(id).filter(|_| landing.is_some()) {
+                Some(landing) => {
+                    landing[..bytes.len()].copy_from_slice(&bytes);
+                    hub.landed(id, bytes.len(), now, app);
+                }
+                None => hub.receive(id, &mut bytes, now, app),
+            });
             app.cast.finish(who, hub);
             app.cast.compare(hub);
             let peer = app.cast.peer(who).expect("it is not reaped yet");
