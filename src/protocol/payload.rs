@@ -17,13 +17,21 @@ pub struct Payload<'i>(Repr<'i>);
 #[derive(Clone)]
 enum Repr<'i> {
     Borrowed(&'i [u8]),
-    /// [`HEADROOM`] bytes, and the payload.
-    Assembled(Vec<u8>),
+    /// In a box, so that a payload is two words: it changes hands several times per message.
+    Assembled(Box<Assembled>),
+}
+
+#[derive(Clone)]
+struct Assembled {
+    /// Empty, or [`HEADROOM`] bytes and the payload.
+    bytes: Vec<u8>,
 }
 
 /// Room for the header of an unmasked frame in its longest form (RFC 6455, section 5.2), which is
 /// that of all payloads over 65,535 bytes.
 const HEADROOM: usize = 10;
+
+const _: () = assert!(size_of::<Payload<'_>>() == 2 * size_of::<usize>());
 
 /// The least and the most that is worth reading where it belongs, instead of copying it there.
 const MIN_LANDING: usize = 16 * 1024;
@@ -101,7 +109,7 @@ impl PayloadBuffer {
 
     pub(super) fn finish(mut self) -> Payload<'static> {
         self.bytes.truncate(HEADROOM + self.len);
-        Payload(Repr::Assembled(self.bytes))
+        Payload(Repr::Assembled(Box::new(Assembled { bytes: self.bytes })))
     }
 }
 
@@ -110,7 +118,8 @@ impl Payload<'_> {
     pub fn into_owned(self) -> Vec<u8> {
         match self.0 {
             Repr::Borrowed(bytes) => bytes.to_vec(),
-            Repr::Assembled(mut bytes) => {
+            Repr::Assembled(assembled) => {
+                let mut bytes = assembled.bytes;
                 bytes.drain(..HEADROOM.min(bytes.len()));
                 bytes
             }
@@ -126,22 +135,24 @@ impl Payload<'_> {
     pub(crate) fn into_frame(self, kind: MessageKind) -> Result<Vec<u8>, Self> {
         match self.0 {
             Repr::Borrowed(_) => Err(self),
-            Repr::Assembled(bytes) => Self::frame(bytes, kind),
+            Repr::Assembled(assembled) => assembled.into_frame(kind).map_err(Self),
         }
     }
+}
 
-    fn frame(mut bytes: Vec<u8>, kind: MessageKind) -> Result<Vec<u8>, Self> {
-        let payload_len = bytes.len().saturating_sub(HEADROOM);
+impl Assembled {
+    fn into_frame(mut self: Box<Self>, kind: MessageKind) -> Result<Vec<u8>, Repr<'static>> {
+        let payload_len = self.bytes.len().saturating_sub(HEADROOM);
         let header = FrameHeader::unmasked(kind.opcode(), payload_len).to_wire();
         if header.len() < HEADROOM {
-            return Err(Self(Repr::Assembled(bytes)));
+            return Err(Repr::Assembled(self));
         }
-        bytes[..HEADROOM].copy_from_slice(&header);
+        self.bytes[..HEADROOM].copy_from_slice(&header);
         // It may wait in a queue for long.
-        if bytes.capacity() / 2 > bytes.len() {
-            bytes.shrink_to_fit();
+        if self.bytes.capacity() / 2 > self.bytes.len() {
+            self.bytes.shrink_to_fit();
         }
-        Ok(bytes)
+        Ok(self.bytes)
     }
 }
 
@@ -151,7 +162,7 @@ impl Deref for Payload<'_> {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Repr::Borrowed(bytes) => bytes,
-            Repr::Assembled(bytes) => bytes.get(HEADROOM..).unwrap_or_default(),
+            Repr::Assembled(assembled) => assembled.bytes.get(HEADROOM..).unwrap_or_default(),
         }
     }
 }
