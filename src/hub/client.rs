@@ -117,8 +117,8 @@ pub(super) struct Client {
     pub(super) cause: Option<Disconnect>,
     /// It will be reaped at the end of the turn, and hears nothing more.
     pub(super) doomed: bool,
-    /// It is on the list of those to be flushed.
-    pub(super) dirty: bool,
+    /// The turn in which it was last put on the list of those to be flushed.
+    pub(super) named_in: u64,
     /// It was accepted beyond `max_connections`, to be told so.
     pub(super) surplus: bool,
     /// The driver knows of input that it has not read yet.
@@ -173,7 +173,7 @@ impl Client {
             pong: None,
             cause: None,
             doomed: false,
-            dirty: false,
+            named_in: 0,
             surplus,
             is_unread: false,
             input_ended: false,
@@ -267,23 +267,30 @@ impl Client {
         has_caught_up
     }
 
-    /// The client's next deadline: the truth that the wheel's hints point at.
-    pub(super) fn deadline(&self, config: &HubConfig) -> Option<Instant> {
-        self.deadlines(config).map(|(deadline, _)| deadline).min()
+    /// The client's next deadline: the truth that the wheel's hints point at. `is_named` tells
+    /// whether it will be flushed at the end of this turn.
+    pub(super) fn deadline(&self, config: &HubConfig, is_named: bool) -> Option<Instant> {
+        self.deadlines(config, is_named)
+            .map(|(deadline, _)| deadline)
+            .min()
     }
 
     /// What the first of the deadlines that have passed asks for.
-    pub(super) fn due(&self, config: &HubConfig, now: Instant) -> Option<Due> {
+    pub(super) fn due(&self, config: &HubConfig, is_named: bool, now: Instant) -> Option<Due> {
         // What it is blamed for not having said may be among what the driver has not read.
         let is_excused =
             |due| self.is_unread && matches!(due, Due::Handshake | Due::Ping | Due::Pong);
-        self.deadlines(config)
+        self.deadlines(config, is_named)
             .filter(|(deadline, due)| *deadline <= now && !is_excused(*due))
             .min_by_key(|(deadline, _)| *deadline)
             .map(|(_, due)| due)
     }
 
-    fn deadlines(&self, config: &HubConfig) -> impl Iterator<Item = (Instant, Due)> {
+    fn deadlines(
+        &self,
+        config: &HubConfig,
+        is_named: bool,
+    ) -> impl Iterator<Item = (Instant, Due)> {
         let is_off = match self.next_due {
             Due::Ping => config.ping_interval.is_zero(),
             // The Ping may be in the queue still.
@@ -292,7 +299,7 @@ impl Client {
         };
         let phase = (!is_off).then_some((self.due_at, self.next_due));
         // A transport that takes bytes again is tried at the end of this turn, and then looked at.
-        let is_tried = self.dirty && !self.outgoing.is_blocked() && !self.output_ended;
+        let is_tried = is_named && !self.outgoing.is_blocked() && !self.output_ended;
         let write = self
             .stalled_since
             .filter(|_| !is_tried)

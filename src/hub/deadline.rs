@@ -32,7 +32,7 @@ impl Hub {
             client.hint = None;
             let config = &self.config;
             let client = &mut self.clients[id.index()];
-            if let Some(due) = client.due(config, now) {
+            if let Some(due) = client.due(config, self.dirty.names(client), now) {
                 self.fire(id, due, now);
             }
             self.arm_behind(id, Some(present));
@@ -85,7 +85,7 @@ impl Hub {
         if client.id != id || client.doomed {
             return;
         }
-        let Some(deadline) = client.deadline(config) else {
+        let Some(deadline) = client.deadline(config, self.dirty.names(client)) else {
             return;
         };
         let tick = self.wheel.tick(deadline, looked_at);

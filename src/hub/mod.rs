@@ -19,6 +19,7 @@ mod batch;
 mod client;
 mod config;
 mod deadline;
+mod dirty;
 mod disconnect;
 mod handler;
 mod large;
@@ -38,6 +39,7 @@ use slab::Slab;
 use client::{Client, Phase};
 pub use client::{ClientId, Peer, Traffic};
 pub use config::{HubConfig, HubConfigError, MAX_RECEIVE};
+use dirty::DirtyList;
 pub use disconnect::{Departure, Disconnect};
 pub use handler::{Broadcast, Handler, Outbox};
 use large::LargeFrames;
@@ -62,8 +64,7 @@ pub struct Hub {
     clients: Slab<Client>,
     rooms: Rooms,
     wheel: TimerWheel,
-    /// Clients to flush. `speak` adds, `take_dirty` empties.
-    dirty: Vec<ClientId>,
+    dirty: DirtyList,
     /// Clients to reap, in the order in which they were doomed.
     doomed: VecDeque<ClientId>,
     /// Bytes said since the batches were last sealed.
@@ -103,7 +104,7 @@ impl Hub {
             clients: Slab::new(),
             rooms: Rooms::default(),
             wheel: TimerWheel::new(now),
-            dirty: Vec::new(),
+            dirty: DirtyList::default(),
             doomed: VecDeque::new(),
             said: 0,
             batch_is_full: false,
@@ -203,12 +204,7 @@ impl Hub {
     /// Seals the batches of this turn, and appends those who are to be flushed to `ids`.
     pub fn take_dirty(&mut self, ids: &mut Vec<ClientId>, now: Instant) {
         self.seal(now);
-        ids.append(&mut self.dirty);
-        for id in ids {
-            if let Some(client) = self.client_mut(*id) {
-                client.dirty = false;
-            }
-        }
+        self.dirty.take(ids);
     }
 
     /// What a client is owed; `None` if it is gone.

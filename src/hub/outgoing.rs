@@ -103,6 +103,14 @@ impl Outgoing {
         self.all().map(Piece::bytes)
     }
 
+    /// The only piece; `None` if there are others, or none at all. That of a client that keeps up.
+    pub fn only_piece(&self) -> Option<&[u8]> {
+        match (&self.first, &self.rest) {
+            (Some(first), None) if self.queued > 0 => Some(first.bytes()),
+            _ => None,
+        }
+    }
+
     /// Takes note that `written` bytes from the front have been written.
     ///
     /// # Panics
@@ -123,21 +131,26 @@ impl Outgoing {
             written -= len;
             self.queued -= len + PIECE_COST;
             self.first_begun = false;
-            let Some(rest) = &mut self.rest else {
-                match &mut self.first {
-                    Some(Piece::Own { bytes, start }) if bytes.capacity() <= MAX_SPARE => {
-                        bytes.clear();
-                        *start = 0;
-                    }
-                    first => *first = None,
-                }
-                continue;
-            };
+            self.next_piece();
+        }
+    }
+
+    /// Goes on to the next piece; the first one has been written.
+    fn next_piece(&mut self) {
+        if let Some(rest) = &mut self.rest {
             self.first = rest.pieces.pop_front();
             if rest.pieces.is_empty() {
                 // Whoever has caught up owns no queue.
                 self.rest = None;
             }
+            return;
+        }
+        match &mut self.first {
+            Some(Piece::Own { bytes, start }) if bytes.capacity() <= MAX_SPARE => {
+                bytes.clear();
+                *start = 0;
+            }
+            first => *first = None,
         }
     }
 

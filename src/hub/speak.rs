@@ -100,7 +100,7 @@ impl Hub {
             return false;
         }
         client.traffic.messages_sent += 1;
-        Self::touch_client(client, &mut self.dirty);
+        self.dirty.name(client);
         self.metrics.messages_sent += 1;
         self.said += len;
         true
@@ -164,7 +164,7 @@ impl Hub {
             self.drop_slow(id, now);
             return false;
         }
-        Self::touch_client(client, &mut self.dirty);
+        self.dirty.name(client);
         self.said += parts[0].len() + parts[1].len();
         true
     }
@@ -232,14 +232,7 @@ impl Hub {
             return;
         };
         if client.id == id {
-            Self::touch_client(client, &mut self.dirty);
-        }
-    }
-
-    fn touch_client(client: &mut Client, dirty: &mut Vec<ClientId>) {
-        if !client.dirty && !client.doomed && !client.outgoing.is_blocked() {
-            client.dirty = true;
-            dirty.push(client.id);
+            self.dirty.name(client);
         }
     }
 
@@ -267,7 +260,7 @@ impl Hub {
                     client.traffic.messages_sent += heard;
                     self.metrics.messages_sent += heard;
                 }
-                Self::touch_client(client, &mut self.dirty);
+                self.dirty.name(client);
             }
         }
         self.said = 0;

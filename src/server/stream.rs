@@ -84,16 +84,12 @@ pub(super) fn flush(stream: &mut impl Write, outgoing: &mut Outgoing) -> io::Res
 }
 
 fn write(stream: &mut impl Write, outgoing: &Outgoing) -> io::Result<usize> {
-    let mut pieces = outgoing.pieces();
-    let first = pieces.next().unwrap_or_default();
-    let Some(second) = pieces.next() else {
-        return stream.write(first);
-    };
+    if let Some(piece) = outgoing.only_piece() {
+        return stream.write(piece);
+    }
     let mut slices = [IoSlice::new(b""); MAX_SLICES];
-    slices[0] = IoSlice::new(first);
-    slices[1] = IoSlice::new(second);
-    let mut count = 2;
-    for (slice, piece) in slices[2..].iter_mut().zip(pieces) {
+    let mut count = 0;
+    for (slice, piece) in slices.iter_mut().zip(outgoing.pieces()) {
         *slice = IoSlice::new(piece);
         count += 1;
     }
