@@ -99,46 +99,50 @@ pub(super) enum Phase {
 }
 
 /// One connected client, as the hub sees it.
+///
+/// The fields stand in the order in which they lie in memory: first what every message to the
+/// client touches, in as few cache lines as can be, which is what a large room costs.
 #[derive(Debug)]
+#[repr(C)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own, in any phase"
 )]
 pub(super) struct Client {
     pub(super) id: ClientId,
-    pub(super) peer: Peer,
-    pub(super) phase: Phase,
-    /// The room and the position in its list of members, from the upgrade to the reaping.
-    pub(super) room: Option<(RoomId, u32)>,
-    pub(super) outgoing: Outgoing,
-    /// The answer to the latest Ping of a client that does not read; sent when it does.
-    pub(super) pong: Option<Box<[u8]>>,
-    /// Why it leaves; set once, by what happens first.
-    pub(super) cause: Option<Disconnect>,
-    /// It will be reaped at the end of the turn, and hears nothing more.
-    pub(super) doomed: bool,
     /// The turn in which it was last put on the list of those to be flushed.
     pub(super) named_in: u64,
-    /// It was accepted beyond `max_connections`, to be told so.
-    pub(super) surplus: bool,
-    /// The driver knows of input that it has not read yet.
-    pub(super) is_unread: bool,
+    /// It will be reaped at the end of the turn, and hears nothing more.
+    pub(super) doomed: bool,
     /// Nothing more will arrive.
     pub(super) input_ended: bool,
     /// Nothing more can be written: the driver was told to end the sending side, or could not.
     pub(super) output_ended: bool,
-    pub(super) accepted_at: Instant,
+    /// It was accepted beyond `max_connections`, to be told so.
+    pub(super) surplus: bool,
+    /// The driver knows of input that it has not read yet.
+    pub(super) is_unread: bool,
     /// What its phase will ask for when `due_at` has come: one thing at a time.
     next_due: Due,
-    /// A Ping's is moved by every sign of life.
-    due_at: Instant,
+    pub(super) outgoing: Outgoing,
+    pub(super) traffic: Traffic,
     /// Since when the transport has taken nothing of what is owed.
     pub(super) stalled_since: Option<Instant>,
-    /// Bytes of an incomplete frame since the last sign of life.
-    trickled: u32,
+    /// The answer to the latest Ping of a client that does not read; sent when it does.
+    pub(super) pong: Option<Box<[u8]>>,
+    pub(super) phase: Phase,
+    /// A Ping's is moved by every sign of life.
+    due_at: Instant,
     /// Where the wheel's hint for this client is, if there is one. Older ones are stale.
     pub(super) hint: Option<Tick>,
-    pub(super) traffic: Traffic,
+    /// Bytes of an incomplete frame since the last sign of life.
+    trickled: u32,
+    /// Why it leaves; set once, by what happens first.
+    pub(super) cause: Option<Disconnect>,
+    /// The room and the position in its list of members, from the upgrade to the reaping.
+    pub(super) room: Option<(RoomId, u32)>,
+    pub(super) accepted_at: Instant,
+    pub(super) peer: Peer,
 }
 
 /// What a client's deadline asks for.
