@@ -104,10 +104,6 @@ pub(super) enum Phase {
 /// client touches, in as few cache lines as can be, which is what a large room costs.
 #[derive(Debug)]
 #[repr(C)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own, in any phase"
-)]
 pub(super) struct Client {
     pub(super) id: ClientId,
     /// The turn in which it was last put on the list of those to be flushed.

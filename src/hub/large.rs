@@ -99,7 +99,7 @@ mod tests {
         assert_eq!((large.frames.len(), large.held), (16, MAX_HELD));
         let deadline = large.next_deadline().unwrap();
         assert_eq!(deadline, now + KEPT_FOR);
-        large.advance(deadline - Duration::from_nanos(1));
+        large.advance(now);
         assert_eq!(large.frames.len(), 16);
         large.advance(deadline);
         assert_eq!((large.frames.len(), large.held), (0, 0));

@@ -29,6 +29,7 @@ enum Inbound<'i> {
 }
 
 /// Bytes that a client has sent, while they are looked at.
+#[derive(Clone, Copy)]
 struct Arrival {
     bytes: usize,
     was_open: bool,

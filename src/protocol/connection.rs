@@ -8,6 +8,7 @@ use super::limits::Limits;
 use super::mask::unmask;
 use super::message::{Message, MessageAssembler, MessageKind};
 use super::opcode::Opcode;
+use super::partial::{Partial, PartialFrame};
 use super::payload::Payload;
 use super::utf8::Utf8Validator;
 
@@ -55,31 +56,6 @@ pub struct Connection {
     /// What has arrived in part. A connection between two messages owns none, and one whose
     /// messages arrive whole never does.
     partial: Option<Box<Partial>>,
-}
-
-/// A message of which something has arrived: the beginning of a header, a part of a frame, or
-/// fragments.
-#[derive(Debug, Default)]
-struct Partial {
-    /// The beginning of a header that a piece ended in.
-    header: [u8; FrameHeader::MAX_LEN],
-    header_len: u8,
-    /// The frame whose payload is arriving in several pieces.
-    frame: Option<PartialFrame>,
-    /// The part of a control frame's payload that has arrived: at most 125 bytes.
-    control: Vec<u8>,
-    message: MessageAssembler,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct PartialFrame {
-    fin: bool,
-    opcode: Opcode,
-    key: [u8; 4],
-    /// Bytes of payload that have arrived.
-    received: usize,
-    /// Bytes of payload that are still to come.
-    missing: usize,
 }
 
 impl Connection {
@@ -149,9 +125,7 @@ impl Connection {
     /// [`receive`](Self::receive). `spare` is asked for a buffer of at least so many bytes when
     /// there is too little room; whatever is in it is overwritten.
     pub fn landing(&mut self, spare: impl FnOnce(usize) -> Option<Vec<u8>>) -> Option<&mut [u8]> {
-        let partial = self.partial.as_mut()?;
-        let frame = partial.frame.filter(|frame| !frame.opcode.is_control())?;
-        partial.message.landing(frame.missing, spare)
+        self.partial.as_mut()?.landing(spare)
     }
 
     /// Consumes the first `count` bytes of the [`landing`](Self::landing), which were read there. A
@@ -168,11 +142,8 @@ impl Connection {
         output: &mut Vec<u8>,
     ) -> Result<Option<Event<'static>>, ProtocolError> {
         let partial = self.partial.as_mut().expect("a frame is arriving");
-        let mut frame = partial.frame.expect("a frame is arriving");
-        let landed = partial.message.land(count, frame.key, frame.received);
-        frame.received += count;
-        frame.missing -= count;
-        let step = landed.and_then(|()| self.frame_continued(frame, output));
+        let landed = partial.land(count);
+        let step = landed.and_then(|frame| self.frame_continued(frame, output));
         let step = step.inspect_err(|error| {
             self.fail(error.close_code(), error.reason(), output);
         })?;
@@ -402,14 +373,6 @@ impl Connection {
     }
 }
 
-impl Partial {
-    /// Whether nothing is kept of what has arrived.
-    fn is_done(&self) -> bool {
-        let is_between_frames = self.header_len == 0 && self.frame.is_none();
-        is_between_frames && self.control.is_empty() && !self.message.is_under_way()
-    }
-}
-
 /// What one step through the input came to.
 enum Step<'i> {
     /// The input is used up.
@@ -514,14 +477,13 @@ mod tests {
                 landing[..count].copy_from_slice(&rest[..count]);
                 count
             });
-            let (count, heard) = match landed {
-                Some(count) => match connection.landed(count, &mut output) {
-                    Ok(event) => (count, (event.into_iter().collect(), None, vec![])),
-                    Err(error) => (count, (vec![], Some(error), vec![])),
-                },
-                None => {
-                    let count = cut.min(rest.len());
-                    (count, hear_with(&mut connection, &rest[..count], count))
+            let count = landed.unwrap_or(cut.min(rest.len()));
+            let heard = if landed.is_none() {
+                hear_with(&mut connection, &rest[..count], count)
+            } else {
+                match connection.landed(count, &mut output) {
+                    Ok(event) => (event.into_iter().collect(), None, vec![]),
+                    Err(error) => (vec![], Some(error), vec![]),
                 }
             };
             rest = &rest[count..];

@@ -25,6 +25,7 @@ mod mask;
 mod message;
 mod opcode;
 mod origin;
+mod partial;
 mod payload;
 mod utf8;
 
