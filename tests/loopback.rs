@@ -12,6 +12,8 @@ mod closing;
 mod handshake;
 #[path = "loopback/heartbeat.rs"]
 mod heartbeat;
+#[path = "loopback/large.rs"]
+mod large;
 #[path = "loopback/listening.rs"]
 mod listening;
 #[path = "loopback/malformed.rs"]

@@ -187,7 +187,14 @@ impl World {
             if self.hub.is_full() {
                 self.turn();
             }
-            self.hub.receive(id, piece, self.now, &mut self.people);
+            // Pieces of an odd length are read where they belong, if there is such a place.
+            let landing = self.hub.landing(id).filter(|_| piece.len() % 2 == 1);
+            if let Some(landing) = landing.filter(|landing| landing.len() >= piece.len()) {
+                landing[..piece.len()].copy_from_slice(piece);
+                self.hub.landed(id, piece.len(), self.now, &mut self.people);
+            } else {
+                self.hub.receive(id, piece, self.now, &mut self.people);
+            }
         }
     }
 

@@ -141,6 +141,11 @@ pub(super) struct Client {
     pub(super) peer: Peer,
 }
 
+const _: () = assert!(
+    std::mem::offset_of!(Client, phase) <= 3 * 64,
+    "what a message touches lies in three cache lines"
+);
+
 /// What a client's deadline asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {

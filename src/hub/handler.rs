@@ -17,8 +17,9 @@ pub trait Handler {
         let _ = (outbox, id, request);
     }
 
-    /// A client said something. The message lives as long as the call; a large one is passed on
-    /// without a copy if its payload is handed over (`message.payload`, not `&message.payload`).
+    /// A client said something. The message lives as long as the call. One of over 65,535 bytes is
+    /// passed on without a copy if its payload is handed over: `message.payload`, not
+    /// `&message.payload`.
     fn on_message(&mut self, outbox: &mut Outbox<'_>, id: ClientId, message: Message<'_>);
 
     /// A client for which [`on_open`](Self::on_open) was called is gone. Nothing can be sent to it

@@ -11,7 +11,7 @@ const MAX_HELD: usize = 16 * 1024 * 1024;
 const KEPT_FOR: Duration = Duration::from_secs(1);
 
 /// A buffer is not used for a message that would fill less than this part of it.
-const MIN_PART: usize = 4;
+const MIN_PART: usize = 2;
 
 /// Large frames that somebody is told, or has been told a moment ago: whole messages, each in the
 /// buffer that it was assembled in. When the last one who is told has written it, the next large
@@ -31,8 +31,8 @@ impl LargeFrames {
         if self.held + frame.capacity() <= MAX_HELD {
             self.held += frame.capacity();
             self.frames.push(Rc::clone(&frame));
-            self.forget_at = Some(now + KEPT_FOR);
         }
+        self.forget_at = (!self.frames.is_empty()).then(|| now + KEPT_FOR);
         frame
     }
 
@@ -44,6 +44,9 @@ impl LargeFrames {
         let position = self.frames.iter().position(fits)?;
         let frame = self.frames.swap_remove(position);
         self.held -= frame.capacity();
+        if self.frames.is_empty() {
+            self.forget_at = None;
+        }
         Rc::try_unwrap(frame).ok()
     }
 
@@ -79,10 +82,11 @@ mod tests {
         assert_eq!(large.take(100 * KIB), None);
         drop(shared);
         assert_eq!(large.take(100 * KIB + 1), None, "it is too short");
-        assert_eq!(large.take(25 * KIB - 1), None, "it is too long");
-        let taken = large.take(25 * KIB).unwrap();
+        assert_eq!(large.take(50 * KIB - 1), None, "it is too long");
+        let taken = large.take(50 * KIB).unwrap();
         assert_eq!((taken.as_ptr(), taken.len()), (address, 100 * KIB));
-        assert_eq!((large.take(25 * KIB), large.held), (None, 0));
+        assert_eq!((large.take(50 * KIB), large.held), (None, 0));
+        assert_eq!(large.next_deadline(), None);
     }
 
     #[test]

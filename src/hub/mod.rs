@@ -5,7 +5,7 @@
 //! can be another. A driver's turn:
 //!
 //! 1. [`Hub::accept`] for each new connection, [`Hub::receive`] and [`Hub::hang_up`] for what
-//!    arrived, until [`Hub::is_full`];
+//!    arrived, until [`Hub::is_full`]; large messages may be read to a [`Hub::landing`];
 //! 2. [`Hub::advance`] fires what is due;
 //! 3. [`Hub::take_dirty`] names whom to flush: write [`Hub::outgoing`], then [`Hub::flushed`];
 //! 4. [`Hub::reap`] until it returns `None` or the hub is full again: those clients are gone, close
@@ -14,6 +14,10 @@
 //! Nobody is removed in the middle of a turn: a client is *doomed* at once, hears nothing more, and
 //! is reaped at the end, so stale news about it can never reach a newcomer in its place. All verbs
 //! accept ids of clients who have left, and do nothing then.
+//!
+//! Buffers are used again. Kept for that are at most 512 KiB of those that batches were written in,
+//! 512 KiB of short ones for single clients, and, for a second after the last large message, 16 MiB
+//! of those that such messages were assembled in.
 
 mod batch;
 mod client;

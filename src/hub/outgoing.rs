@@ -117,10 +117,8 @@ impl Outgoing {
     /// If that is more than the pieces hold.
     pub fn advance(&mut self, mut written: usize) {
         while written > 0 {
-            let first = self
-                .first
-                .as_mut()
-                .expect("no more is written than was owed");
+            assert!(self.queued > 0, "no more is written than was owed");
+            let first = self.first.as_mut().expect("what is owed is in a piece");
             let len = first.bytes().len();
             if written < len {
                 first.skip(written);

@@ -83,13 +83,13 @@ impl Hub {
         let Some(client) = live(&mut self.clients, id).filter(|client| client.is_open()) else {
             return false;
         };
-        lend_spare(client, at, &mut self.spares);
         let (len, said) = match payload.into_frame(kind) {
             Ok(frame) => {
                 let frame = self.large.share(Rc::new(frame), now);
                 (frame.len(), client.outgoing.say_frame(&frame, at, max))
             }
             Err(payload) => {
+                lend_spare(client, at, &mut self.spares);
                 let header = FrameHeader::unmasked(kind.opcode(), payload.len()).to_wire();
                 let len = header.len() + payload.len();
                 (len, client.outgoing.say([&header, &payload], at, max))

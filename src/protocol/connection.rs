@@ -124,6 +124,9 @@ impl Connection {
     /// read there is told to [`landed`](Self::landed); anything else may still go through
     /// [`receive`](Self::receive). `spare` is asked for a buffer of at least so many bytes when
     /// there is too little room; whatever is in it is overwritten.
+    ///
+    /// # Panics
+    /// If what `spare` gives is shorter than asked for.
     pub fn landing(&mut self, spare: impl FnOnce(usize) -> Option<Vec<u8>>) -> Option<&mut [u8]> {
         self.partial.as_mut()?.landing(spare)
     }

@@ -7,7 +7,8 @@
 pub struct Limits {
     /// One message after reassembly, in bytes. Default 64 KiB; more is answered with Close 1009
     /// as soon as a frame header announces it. Memory is taken as bytes arrive, never by the
-    /// announced length.
+    /// announced length, and at most twice this for one message. A driver may lend a buffer of that
+    /// size, which others have left, to a message of which an eighth has arrived.
     pub max_message_size: usize,
 }
 

@@ -33,23 +33,29 @@ const HEADROOM: usize = 10;
 
 const _: () = assert!(size_of::<Payload<'_>>() == 2 * size_of::<usize>());
 
-/// The least and the most that is worth reading where it belongs, instead of copying it there.
-const MIN_LANDING: usize = 16 * 1024;
+/// A payload is read where it belongs if so much of a frame is missing, and so much of the message
+/// is there: what is shorter is copied, and whoever has sent little makes nobody take memory.
+const MIN_MISSING: usize = 32 * 1024;
+const MIN_ARRIVED: usize = 16 * 1024;
+
+/// The most that is read where it belongs at once.
 const MAX_LANDING: usize = 1024 * 1024;
 
-/// A spare buffer for a message may hold so many times what has arrived of it.
-const MAX_SPARE_FACTOR: usize = 16;
+/// A spare buffer is asked for when this part of a message has arrived.
+const MIN_PART: usize = 8;
 
 /// A payload that is arriving, in one flat buffer.
 ///
-/// The buffer grows with the bytes that arrive; by a declared length only within what other
-/// messages have left, and not before a part of this one is there.
+/// The buffer grows with the bytes that arrive: to twice as many at most, or to what other messages
+/// have left once a part of this one is there.
 #[derive(Debug, Default)]
 pub(super) struct PayloadBuffer {
     /// Empty, or [`HEADROOM`] bytes, what has arrived, and what was made room for.
     bytes: Vec<u8>,
     /// How much has arrived.
     len: usize,
+    /// How much can be read where it belongs.
+    landing: usize,
 }
 
 impl PayloadBuffer {
@@ -61,6 +67,7 @@ impl PayloadBuffer {
         if piece.is_empty() {
             return;
         }
+        self.landing = 0;
         if self.bytes.is_empty() {
             self.bytes.reserve(HEADROOM + piece.len());
             self.bytes.resize(HEADROOM, 0);
@@ -78,30 +85,34 @@ impl PayloadBuffer {
         missing: usize,
         spare: impl FnOnce(usize) -> Option<Vec<u8>>,
     ) -> Option<&mut [u8]> {
-        if missing < MIN_LANDING {
+        self.landing = 0;
+        if missing < MIN_MISSING || self.len < MIN_ARRIVED {
             return None;
         }
         let start = HEADROOM + self.len;
         let wanted = missing.min(MAX_LANDING);
-        // Who declares a long message and sends little of it is lent little.
-        let has_begun = self.len >= (self.len + missing) / MAX_SPARE_FACTOR;
+        let has_begun = self.len >= (self.len + missing) / MIN_PART;
         if self.bytes.len() < start + wanted && has_begun {
             if let Some(mut larger) = spare(start + missing) {
-                let old = self.bytes.get(..start).unwrap_or_default();
-                larger[..old.len()].copy_from_slice(old);
+                larger[..start].copy_from_slice(&self.bytes[..start]);
                 self.bytes = larger;
             }
         }
-        let room = self.bytes.len().saturating_sub(start);
-        let len = wanted.min(room.max(self.len).max(MIN_LANDING));
-        if self.bytes.len() < start + len {
-            self.bytes.resize(start + len, 0);
+        let room = self.bytes.len() - start;
+        self.landing = wanted.min(room.max(self.len));
+        if room < self.landing {
+            self.bytes.resize(start + self.landing, 0);
         }
-        Some(&mut self.bytes[start..start + len])
+        Some(&mut self.bytes[start..start + self.landing])
     }
 
     /// What has just been read to the [`landing`](Self::landing): its first `count` bytes.
     pub(super) fn land(&mut self, count: usize) -> &mut [u8] {
+        assert!(
+            count <= self.landing,
+            "no more was read than there was room for"
+        );
+        self.landing = 0;
         let start = HEADROOM + self.len;
         self.len += count;
         &mut self.bytes[start..start + count]
@@ -255,30 +266,27 @@ mod tests {
         let sent: Vec<u8> = (0..=u8::MAX).cycle().take(3 * MAX_LANDING).collect();
         for spare_len in [None, Some(sent.len() + HEADROOM), Some(2 * sent.len())] {
             let mut buffer = PayloadBuffer::default();
-            buffer.push(&sent[..100]);
+            buffer.push(&sent[..MIN_ARRIVED]);
             let mut asked = 0;
-            let mut arrived = buffer.len();
-            while let Some(landing) = buffer.landing(sent.len() - arrived, |needed| {
-                asked += 1;
-                assert_eq!(needed, sent.len() + HEADROOM);
-                assert!(arrived >= sent.len() / MAX_SPARE_FACTOR);
-                spare_len.map(|len| vec![0xEE; len])
-            }) {
-                let count = landing.len();
-                assert!((MIN_LANDING..=MAX_LANDING).contains(&count));
-                // A short read now and then, and something that comes by another way.
-                let count = count - count / 3;
+            while sent.len() - buffer.len() >= MIN_MISSING {
                 let len = buffer.len();
-                let landing = buffer.landing(sent.len() - len, |_| None).unwrap();
+                let spare = |needed| {
+                    asked += 1;
+                    assert_eq!(needed, sent.len() + HEADROOM);
+                    assert!(len >= sent.len() / MIN_PART);
+                    spare_len.map(|len| vec![0xEE; len])
+                };
+                let landing = buffer.landing(sent.len() - len, spare).unwrap();
+                assert!((MIN_ARRIVED..=MAX_LANDING).contains(&landing.len()));
+                // A short read, and something that comes by another way.
+                let count = landing.len() - landing.len() / 3;
                 landing[..count].copy_from_slice(&sent[len..len + count]);
                 assert_eq!(buffer.land(count), &sent[len..len + count]);
                 let len = buffer.len();
-                let more = 10.min(sent.len() - len);
-                buffer.push(&sent[len..len + more]);
-                arrived = buffer.len();
+                buffer.push(&sent[len..sent.len().min(len + 10)]);
             }
+            assert!(asked > 0);
             let len = buffer.len();
-            assert!(sent.len() - len < MIN_LANDING && asked > 0);
             buffer.push(&sent[len..]);
             let frame = buffer.finish().into_frame(MessageKind::Binary).unwrap();
             assert!(frame[HEADROOM..] == *sent);
@@ -289,18 +297,28 @@ mod tests {
     #[test]
     fn room_grows_with_what_arrives_and_not_with_what_is_declared() {
         let mut buffer = PayloadBuffer::default();
-        assert_eq!(
-            buffer.landing(1 << 40, |_| None).unwrap().len(),
-            MIN_LANDING
-        );
-        buffer.land(MIN_LANDING);
-        assert_eq!(
-            buffer.landing(1 << 40, |_| None).unwrap().len(),
-            MIN_LANDING
-        );
-        buffer.land(1);
-        assert!(buffer.bytes.capacity() <= 4 * MIN_LANDING);
-        assert!(buffer.landing(MIN_LANDING - 1, |_| None).is_none());
+        assert!(buffer.landing(1 << 40, |_| None).is_none());
+        buffer.push(&[0; MIN_ARRIVED - 1]);
+        assert!(buffer.landing(1 << 40, |_| None).is_none());
+        buffer.push(&[0]);
+        assert!(buffer.landing(MIN_MISSING - 1, |_| None).is_none());
+        for _ in 0..5 {
+            let arrived = buffer.len();
+            let spare = |_| panic!("too little has arrived");
+            assert_eq!(buffer.landing(1 << 40, spare).unwrap().len(), arrived);
+            buffer.land(arrived);
+        }
+        assert!(buffer.bytes.len() <= 32 * MIN_ARRIVED + HEADROOM);
+    }
+
+    #[test]
+    #[should_panic(expected = "no more was read than there was room for")]
+    fn no_more_can_have_been_read_than_there_was_room_for() {
+        let mut buffer = PayloadBuffer::default();
+        buffer.push(&[0; MIN_ARRIVED]);
+        let spare = |needed| Some(vec![0; 2 * needed]);
+        let landing = buffer.landing(MIN_MISSING, spare).unwrap().len();
+        buffer.land(landing + 1);
     }
 
     #[test]

@@ -81,14 +81,16 @@ impl Peer {
     fn memory(&self, config: &HubConfig) -> usize {
         const HEAD: usize = 16 * 1024;
 
-        // The least that room is made for when a message is read where it belongs.
-        const MIN_LANDING: usize = 16 * 1024;
+        // Of a message of which so much has arrived, the rest is read where it belongs: perhaps in
+        // a buffer of so many times what has arrived, that others have left.
+        const MIN_ARRIVED: usize = 16 * 1024;
+        const MAX_LENT: usize = 16;
 
         let half = match self.state {
             State::Handshake => 2 * self.half_read().min(HEAD),
             _ if self.is_wild || self.is_mid_message => 2 * config.limits.max_message_size,
-            _ if self.half_read() == 0 => 0,
-            _ => 2 * (self.half_read() + MIN_LANDING).min(config.limits.max_message_size),
+            _ if self.half_read() < MIN_ARRIVED => 2 * self.half_read(),
+            _ => (MAX_LENT * self.half_read()).min(2 * config.limits.max_message_size),
         };
         half + self.hearing.own_memory()
     }
