@@ -16,7 +16,7 @@ const HOW_TO_WRITE: &str = "BUDGET=write ./test budget";
 pub(crate) enum Value {
     /// So many, to three decimals.
     Number(f64),
-    /// These, in any order but not in any number: `read sendto*2` without the space.
+    /// These, in this order: `read+sendto*2`.
     List(String),
 }
 
