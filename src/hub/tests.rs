@@ -60,11 +60,16 @@ impl Handler for Recorder {
 
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first, 0x80];
-    match u16::try_from(payload.len()).expect("short") {
+    match payload.len() as u64 {
         len @ 0..=125 => bytes[1] |= u8::try_from(len).unwrap(),
         len => {
-            bytes[1] |= 0x7E;
-            bytes.extend_from_slice(&len.to_be_bytes());
+            if let Ok(len) = u16::try_from(len) {
+                bytes[1] |= 0x7E;
+                bytes.extend_from_slice(&len.to_be_bytes());
+            } else {
+                bytes[1] |= 0x7F;
+                bytes.extend_from_slice(&len.to_be_bytes());
+            }
         }
     }
     bytes.extend_from_slice(&KEY);
@@ -122,6 +127,26 @@ impl World {
     fn receive(&mut self, id: ClientId, bytes: &[u8]) {
         self.hub
             .receive(id, &mut bytes.to_vec(), self.now, &mut self.handler);
+    }
+
+    /// The same, read where it belongs as far as that can be: returns how much of it was.
+    fn land(&mut self, id: ClientId, mut bytes: &[u8]) -> usize {
+        let mut landed = 0;
+        while !bytes.is_empty() {
+            let count = if let Some(landing) = self.hub.landing(id) {
+                let count = landing.len().min(bytes.len());
+                landing[..count].copy_from_slice(&bytes[..count]);
+                self.hub.landed(id, count, self.now, &mut self.handler);
+                landed += count;
+                count
+            } else {
+                let count = bytes.len().min(1000);
+                self.receive(id, &bytes[..count]);
+                count
+            };
+            bytes = &bytes[count..];
+        }
+        landed
     }
 
     fn accept(&mut self) -> ClientId {
@@ -1359,4 +1384,55 @@ fn to_have_more_to_say_excuses_nobody_who_does_not_listen_or_leave() {
     world.hub.readable(stuck, true);
     world.pass(seconds(31));
     assert!(!world.hub.is_open(stuck));
+}
+
+/// A world in which messages may be of 100,000 bytes.
+fn large_world() -> World {
+    World::new(|config| config.limits.max_message_size = 100_000)
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "hundreds of kilobytes take minutes there")]
+fn what_is_read_where_it_belongs_is_a_sign_of_life() {
+    let mut world = large_world();
+    let id = world.connect("/ws");
+    let bytes = frame(0x82, &vec![0; 100_000]);
+    world.receive(id, &bytes[..1000]);
+    for piece in bytes[1000..51_000].chunks(10_000) {
+        world.pass(seconds(12));
+        assert_eq!(world.land(id, piece), 10_000);
+    }
+    assert_eq!(world.flush(&[]), []);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "hundreds of kilobytes take minutes there")]
+fn what_is_wrong_with_a_long_message_ends_the_connection_wherever_it_is_read_to() {
+    let mut world = large_world();
+    let id = world.connect("/ws");
+    let mut payload = vec![b'x'; 100_000];
+    payload[50_000] = 0xFF;
+    assert!(world.land(id, &frame(0x81, &payload)) > 0);
+    assert_eq!(world.heard(id), "[88:1007]");
+    world.hub.hang_up(id, Disconnect::Gone);
+    let wrong = Disconnect::Protocol(ProtocolError::InvalidUtf8);
+    assert_eq!(world.reap(), [(id, wrong)]);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "hundreds of kilobytes take minutes there")]
+fn buffers_of_large_messages_are_kept_for_a_second() {
+    let mut world = large_world();
+    let id = world.connect("/ws");
+    let mut payload = vec![0; 100_000];
+    for last in 1..4 {
+        payload[99_999] = last;
+        assert!(world.land(id, &frame(0x82, &payload)) > 50_000);
+        let told = world.flush(&[]);
+        assert!(told[0].1.ends_with(&payload) && told[0].1.len() == 100_010);
+    }
+    let forget_at = world.now + seconds(1);
+    assert_eq!(world.hub.next_deadline(), Some(forget_at));
+    world.hub.advance(forget_at);
+    assert!(world.hub.next_deadline() > Some(forget_at));
 }

@@ -504,9 +504,11 @@ mod tests {
     fn it_does_not_matter_where_bytes_are_read_to() {
         let long = "long: κόσμε".repeat(4000);
         let (first, second) = long.as_bytes().split_at(30_001);
-        let mut wrong = frame(0x81, long.as_bytes());
-        let end = wrong.len() - 1;
-        wrong[end] ^= 0xFF;
+        let wrong_at = |position: usize| {
+            let mut frame = frame(0x81, long.as_bytes());
+            frame[position] ^= 0xFF;
+            frame
+        };
         let said = [
             [
                 frame(0x82, long.as_bytes()),
@@ -515,11 +517,12 @@ mod tests {
             ]
             .concat(),
             [frame(0x01, first), frame(0x89, b"p"), frame(0x80, second)].concat(),
-            wrong,
+            wrong_at(long.len() / 2),
+            wrong_at(long.len()),
         ];
         for bytes in said {
             let expected = hear(&bytes, bytes.len());
-            for cut in [999, 1000, 20_000, 20_001, usize::MAX] {
+            for cut in [999, 1000, 20_000, 20_001, 40_000, usize::MAX] {
                 assert!(
                     hear_landed(&bytes, cut) == expected,
                     "{cut} bytes at a time"

@@ -264,7 +264,8 @@ mod tests {
     #[test]
     fn bytes_are_read_where_they_belong() {
         let sent: Vec<u8> = (0..=u8::MAX).cycle().take(3 * MAX_LANDING).collect();
-        for spare_len in [None, Some(sent.len() + HEADROOM), Some(2 * sent.len())] {
+        for times in [None, Some(1), Some(2), Some(4)] {
+            let spare_len = times.map(|times| times * sent.len() + HEADROOM);
             let mut buffer = PayloadBuffer::default();
             buffer.push(&sent[..MIN_ARRIVED]);
             let mut asked = 0;
@@ -292,6 +293,17 @@ mod tests {
             assert!(frame[HEADROOM..] == *sent);
             assert!(frame.capacity() <= 2 * frame.len() + 1);
         }
+    }
+
+    #[test]
+    fn a_message_that_ends_in_a_longer_buffer_has_nothing_of_what_was_in_there() {
+        let mut buffer = PayloadBuffer::default();
+        buffer.push(&vec![1; MIN_LANDING]);
+        let landing = buffer.landing(MIN_LANDING, |needed| Some(vec![0xEE; 2 * needed]));
+        landing.unwrap().fill(2);
+        buffer.land(MIN_LANDING);
+        let expected = [vec![1; MIN_LANDING], vec![2; MIN_LANDING]].concat();
+        assert!(*buffer.finish() == *expected);
     }
 
     #[test]
