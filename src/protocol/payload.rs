@@ -298,11 +298,11 @@ mod tests {
     #[test]
     fn a_message_that_ends_in_a_longer_buffer_has_nothing_of_what_was_in_there() {
         let mut buffer = PayloadBuffer::default();
-        buffer.push(&vec![1; MIN_LANDING]);
-        let landing = buffer.landing(MIN_LANDING, |needed| Some(vec![0xEE; 2 * needed]));
+        buffer.push(&vec![1; MIN_MISSING]);
+        let landing = buffer.landing(MIN_MISSING, |needed| Some(vec![0xEE; 2 * needed]));
         landing.unwrap().fill(2);
-        buffer.land(MIN_LANDING);
-        let expected = [vec![1; MIN_LANDING], vec![2; MIN_LANDING]].concat();
+        buffer.land(MIN_MISSING);
+        let expected = [vec![1; MIN_MISSING], vec![2; MIN_MISSING]].concat();
         assert!(*buffer.finish() == *expected);
     }
 
