@@ -94,8 +94,9 @@ impl Hub {
         let Some(client) = live(&mut self.clients, id) else {
             return;
         };
-        let Phase::Open(connection) = &mut client.phase else {
-            panic!("who has a landing is open");
+        // It may have been closed since it had the landing.
+        let (Phase::Open(connection) | Phase::Closing(connection)) = &mut client.phase else {
+            return;
         };
         match connection.landed(count, &mut self.reply) {
             Ok(Some(Event::Message(message))) => {

@@ -1436,3 +1436,48 @@ fn buffers_of_large_messages_are_kept_for_a_second() {
     world.hub.advance(forget_at);
     assert!(world.hub.next_deadline() > Some(forget_at));
 }
+
+#[test]
+fn what_is_read_after_our_close_is_not_delivered_wherever_it_belongs() {
+    let mut world = large_world();
+    let [closed, left] = ["/ws", "/ws"].map(|path| world.connect(path));
+    let bytes = frame(0x82, &vec![0; 60_000]);
+    for id in [closed, left] {
+        world.receive(id, &bytes[..20_000]);
+        let landing = world.hub.landing(id).expect("the rest is long");
+        landing[..10_000].copy_from_slice(&bytes[20_000..30_000]);
+    }
+    let now = world.now;
+    world
+        .hub
+        .outbox(now)
+        .close(closed, CloseCode::NORMAL, "enough");
+    world.hub.hang_up(left, Disconnect::Reset);
+    for id in [closed, left] {
+        world.hub.landed(id, 10_000, now, &mut world.handler);
+    }
+    world.receive(closed, &bytes[30_000..]);
+    assert_eq!(world.hub.metrics().messages_received, 0);
+    assert_eq!(world.flush(&[]).len(), 1, "the Close, and nothing else");
+}
+
+#[test]
+fn buffers_for_single_clients_are_kept_up_to_a_bound() {
+    let mut world = World::new(|_| ());
+    let ids: Vec<_> = (0..2 * MAX_SPARES).map(|_| world.connect("/ws")).collect();
+    let now = world.now;
+    for id in &ids {
+        assert!(
+            world
+                .hub
+                .outbox(now)
+                .send(*id, MessageKind::Text, "for you")
+        );
+    }
+    world.flush(&[]);
+    assert_eq!(world.hub.spares.len(), MAX_SPARES);
+    for id in ids {
+        assert!(world.hub.outbox(now).send(id, MessageKind::Text, "again"));
+    }
+    assert_eq!(world.hub.spares.len(), 0);
+}
