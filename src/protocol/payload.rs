@@ -262,6 +262,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "megabytes take minutes there")]
     fn bytes_are_read_where_they_belong() {
         let sent: Vec<u8> = (0..=u8::MAX).cycle().take(3 * MAX_LANDING).collect();
         for times in [None, Some(1), Some(2), Some(4)] {
@@ -307,6 +308,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "megabytes take minutes there")]
     fn room_grows_with_what_arrives_and_not_with_what_is_declared() {
         let mut buffer = PayloadBuffer::default();
         assert!(buffer.landing(1 << 40, |_| None).is_none());
