@@ -63,11 +63,16 @@ fn sources(folder: &str) -> Vec<Source> {
     sources
 }
 
+/// Whether a file holds nothing but unit tests.
+fn is_tests(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/")
+}
+
 /// The lines below `folder` that hold one of `words`, comments aside.
 fn lines_with(folder: &str, words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for Source { path, code } in sources(folder) {
-        if path.ends_with("/tests.rs") {
+        if is_tests(&path) {
             continue;
         }
         for (i, line) in code.lines().enumerate() {
@@ -196,7 +201,7 @@ fn files_have_one_noun() {
     let long: Vec<String> = sources("src")
         .into_iter()
         .chain(benches())
-        .filter(|source| !source.path.ends_with("/tests.rs"))
+        .filter(|source| !is_tests(&source.path))
         .map(|source| (source.code.lines().count(), source.path))
         .filter(|(lines, _)| *lines > MAX_LINES)
         .map(|(lines, path)| format!("{path}: {lines} lines"))
