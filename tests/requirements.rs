@@ -258,8 +258,8 @@ fn a_page_that_is_wrong_is_caught() {
             "no module gone",
         ),
         (
-            "hub::tests::what_one",
-            "hub::mod_tests::what_one",
+            "hub::tests::speaking::what_one",
+            "hub::mod_tests::speaking::what_one",
             "no module mod_tests",
         ),
         // A requirement on the server that nothing shows, or that nobody is bound by.
