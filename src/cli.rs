@@ -194,6 +194,9 @@ pub(crate) fn help() -> String {
         + 2;
     let mut help = String::from(HELP_HEAD);
     for flag in FLAGS {
+        if let Some(heading) = flag.heading {
+            writeln!(help, "\n{heading}:").expect("a String takes everything");
+        }
         let mut label = flag.usage();
         for line in wrap(&flag.description(), COLUMNS - left) {
             writeln!(help, "{label:left$}{line}").expect("a String takes everything");
@@ -225,17 +228,16 @@ const HELP_HEAD: &str = "\
 fanfare, a WebSocket broadcast server: what one client sends, everyone in the same room hears
 
 Usage: fanfare [FLAGS]
-
-Flags:
 ";
 
 const HELP_TAIL: &str = "
-A SIZE is in bytes or like 64K, 1M, 1G (1K is 1024); a DURATION is like 500ms, 25s, 2m, 1h.
+A SIZE is in bytes or like 64K, 1M, 1G (1K is 1024); a DURATION is like 500ms, 25s, 2m, 1h; a RATE
+is like 10 (a second), or 10:50 where 50 may come at once (10 if that is not said).
 
 Environment:
-  Each flag but the last two is also a variable: --max-rooms is FANFARE_MAX_ROOMS. A flag wins over
-  its variable, an empty variable counts as unset. Repeatable ones are separated by commas; those
-  without a value take 1, true, yes, on or 0, false, no, off.
+  Each flag that is no question is also a variable: --max-rooms is FANFARE_MAX_ROOMS. A flag wins
+  over its variable, an empty variable counts as unset. Repeatable ones are separated by commas;
+  those without a value take 1, true, yes, on or 0, false, no, off.
 
 Examples:
   fanfare --listen 0.0.0.0:8080 --allow-origin 'https://*.example.com'
@@ -352,7 +354,7 @@ mod tests {
         let is_literal = flag
             .default
             .starts_with(|first: char| first.is_ascii_digit() || first == '/')
-            || flag.default == "same-origin";
+            || matches!(flag.default, "same-origin" | "any" | "status" | "close");
         let default = if is_literal {
             format!("`{}`", flag.default)
         } else {

@@ -1,17 +1,22 @@
 //! From what was said, on the command line and in the environment, to settings that hold.
 
+mod values;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
+use std::path::PathBuf;
 
-use fanfare::{HubConfig, ServerConfig};
+use fanfare::{RejectWith, ServerConfig, SlowPolicy};
 use log::LevelFilter;
 
 use crate::cli::{Arguments, nearest};
 use crate::flags::{FLAGS, Flag, VARIABLE_PREFIX};
+use values::{
+    count, count_limit, duration, each, file, mode, parsed, path, rate, size, size_limit,
+    subprotocol, switch, timeout, word,
+};
 
 /// What the binary runs with.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,10 +28,45 @@ pub(crate) struct Settings {
     pub(crate) max_connections: Option<usize>,
     /// Whether a client hears itself.
     pub(crate) echo: bool,
+    /// Who may do what.
+    pub(crate) access: AccessSettings,
+    /// Where the certificates are.
+    pub(crate) tls: TlsFiles,
+    /// `--config`.
+    pub(crate) file: Option<PathBuf>,
+    /// Whether to explain the worst case of memory instead of serving.
+    pub(crate) explain_memory: bool,
     /// What is logged unless `RUST_LOG` says otherwise.
     pub(crate) log_level: LevelFilter,
     /// What looks like a mistake and is none for sure; to be logged once there is a log.
     pub(crate) warnings: Vec<String>,
+}
+
+/// Who may do what: where the credentials are, and what they are asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct AccessSettings {
+    pub(crate) publish: Publish,
+    pub(crate) tokens: Option<PathBuf>,
+    pub(crate) token_in_query: bool,
+    pub(crate) ticket_key: Option<PathBuf>,
+}
+
+/// Who may send messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Publish {
+    #[default]
+    Any,
+    /// Those whose credential says so.
+    Token,
+    None,
+}
+
+/// The files that TLS needs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 impl Settings {
@@ -42,6 +82,10 @@ impl Settings {
             server: ServerConfig::default(),
             max_connections: None,
             echo: true,
+            access: AccessSettings::default(),
+            tls: TlsFiles::default(),
+            file: None,
+            explain_memory: false,
             log_level: LevelFilter::Info,
             warnings: Vec::new(),
         };
@@ -92,26 +136,118 @@ impl Settings {
 
     /// Sets what a flag says; the error says what is wrong with the values.
     fn set(&mut self, flag: &Flag, values: &[String]) -> Result<(), String> {
-        let value = values.last().map_or("", String::as_str);
+        let is_known = self.set_server(flag.name, values)?
+            || self.set_access(flag.name, values)?
+            || self.set_limit(flag.name, values)?
+            || self.set_time(flag.name, values)?
+            || self.set_log(flag.name, values)?;
+        assert!(
+            is_known,
+            "--{} is in the table of flags and is not read",
+            flag.name
+        );
+        Ok(())
+    }
+
+    /// Where to listen, what is spoken there, and who stands between.
+    fn set_server(&mut self, name: &str, values: &[String]) -> Result<bool, String> {
+        let value = last(values);
         let server = &mut self.server;
         let hub = &mut server.hub;
-        match flag.name {
+        match name {
             "listen" => server.listen = each(values, parsed)?,
+            "unix-mode" => server.unix_mode = Some(mode(value)?),
+            "reuse-port" => server.reuse_port = switch(value)?,
+            "admin" if value == "none" => server.admin = None,
+            "admin" => server.admin = Some(parsed(value)?),
+            "config" => self.file = file(value),
             "path" => hub.handshake.path = path(value)?,
-            "allow-origin" => hub.handshake.allowed_origins = each(values, parsed)?,
             "subprotocol" => hub.handshake.subprotocols = each(values, subprotocol)?,
+            "no-echo" => self.echo = !switch(value)?,
+            "no-demo" => hub.demo = !switch(value)?,
+            "trusted-proxy" if values == ["none"] => hub.trusted_proxies = Vec::new(),
+            "trusted-proxy" => hub.trusted_proxies = each(values, parsed)?,
+            "proxy-protocol" => hub.proxy_protocol = switch(value)?,
+            "tls-cert" => self.tls.cert = file(value),
+            "tls-key" => self.tls.key = file(value),
+            "tls-client-ca" => self.tls.client_ca = file(value),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn set_access(&mut self, name: &str, values: &[String]) -> Result<bool, String> {
+        const PUBLISH: [(&str, Publish); 3] = [
+            ("any", Publish::Any),
+            ("token", Publish::Token),
+            ("none", Publish::None),
+        ];
+        const REJECT_WITH: [(&str, RejectWith); 2] =
+            [("status", RejectWith::Status), ("close", RejectWith::Close)];
+
+        let value = last(values);
+        let (hub, access) = (&mut self.server.hub, &mut self.access);
+        match name {
+            "allow-origin" => hub.handshake.allowed_origins = each(values, parsed)?,
+            "publish" => access.publish = word(value, &PUBLISH)?,
+            "tokens" => access.tokens = file(value),
+            "token-in-query" => access.token_in_query = switch(value)?,
+            "ticket-key" => access.ticket_key = file(value),
+            "reject-with" => hub.reject_with = word(value, &REJECT_WITH)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn set_limit(&mut self, name: &str, values: &[String]) -> Result<bool, String> {
+        const SLOW_POLICIES: [(&str, SlowPolicy); 3] = [
+            ("close", SlowPolicy::Close),
+            ("drop", SlowPolicy::Drop),
+            ("latest", SlowPolicy::Latest),
+        ];
+
+        let value = last(values);
+        let server = &mut self.server;
+        let hub = &mut server.hub;
+        match name {
             "max-message-size" => hub.limits.max_message_size = size(value)?,
             "max-client-buffer" => hub.max_client_buffer = size(value)?,
+            "max-total-buffer" => hub.max_total_buffer = size_limit(value)?,
             "max-connections" => self.max_connections = Some(count(value)?),
+            "max-connections-per-ip" => hub.max_connections_per_ip = count_limit(value)?,
+            "max-handshakes" => hub.max_handshakes = count_limit(value)?,
             "max-rooms" => hub.max_rooms = count(value)?,
+            "max-room-members" => hub.max_room_members = count_limit(value)?,
+            "accept-rate" => server.accept_rate = rate(value)?,
+            "message-rate" => hub.message_rate = rate(value)?,
+            "byte-rate" => hub.byte_rate = rate(value)?,
+            "slow-policy" => hub.slow_policy = word(value, &SLOW_POLICIES)?,
+            "explain-memory" => self.explain_memory = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn set_time(&mut self, name: &str, values: &[String]) -> Result<bool, String> {
+        let value = last(values);
+        let server = &mut self.server;
+        let hub = &mut server.hub;
+        match name {
             "ping-interval" => hub.ping_interval = duration(value)?,
             "pong-timeout" => hub.pong_timeout = timeout(value)?,
             "handshake-timeout" => hub.handshake_timeout = timeout(value)?,
             "write-timeout" => hub.write_timeout = timeout(value)?,
             "close-timeout" => hub.close_timeout = timeout(value)?,
+            "drain-delay" => server.drain_delay = duration(value)?,
+            "drain-time" => server.drain_time = duration(value)?,
             "shutdown-timeout" => server.shutdown_timeout = timeout(value)?,
-            "no-echo" => self.echo = !switch(value)?,
-            "no-demo" => hub.demo = !switch(value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn set_log(&mut self, name: &str, values: &[String]) -> Result<bool, String> {
+        match name {
             "verbose" => {
                 let said = each(values, switch)?;
                 self.log_level = match said.into_iter().filter(|on| *on).count() {
@@ -120,12 +256,20 @@ impl Settings {
                     _ => LevelFilter::Trace,
                 };
             }
-            "quiet" if switch(value)? => self.log_level = LevelFilter::Warn,
-            "quiet" => {}
-            name => unreachable!("--{name} is in the table of flags and is not read"),
+            "quiet" => {
+                if switch(last(values))? {
+                    self.log_level = LevelFilter::Warn;
+                }
+            }
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+/// Of what is said several times the last counts.
+fn last(values: &[String]) -> &str {
+    values.last().map_or("", String::as_str)
 }
 
 /// A setting that is not one, or two that do not fit.
@@ -196,126 +340,6 @@ fn unknown_variable(variable: &str) -> String {
     }
 }
 
-fn each<T>(values: &[String], read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
-    values.iter().map(|value| read(value)).collect()
-}
-
-/// Reads what knows how to read itself, and says `not a …` where it cannot.
-fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error| format!("'{text}' is {error}"))
-}
-
-fn path(text: &str) -> Result<String, String> {
-    let mut alone = ServerConfig::default();
-    text.clone_into(&mut alone.hub.handshake.path);
-    unless_refused(text, &alone)
-}
-
-fn subprotocol(text: &str) -> Result<String, String> {
-    let mut alone = ServerConfig::default();
-    alone.hub.handshake.subprotocols.push(text.to_owned());
-    unless_refused(text, &alone)
-}
-
-/// The text, if the settings that it stands in `alone` hold. The library's check knows the rule
-/// but not the flag, so it is asked before the values mix.
-fn unless_refused(text: &str, alone: &ServerConfig) -> Result<String, String> {
-    match alone.check() {
-        Ok(()) => Ok(text.to_owned()),
-        Err(error) => Err(format!("'{text}' is refused: {error}")),
-    }
-}
-
-fn switch(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Ok(true),
-        "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err(format!(
-            "'{text}' is neither 1, true, yes, on nor 0, false, no, off"
-        )),
-    }
-}
-
-/// Splits `25s` into its digits and its unit.
-fn split_unit(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    text.split_at(end)
-}
-
-/// Reads a number of things, one at least.
-fn count(text: &str) -> Result<usize, String> {
-    let (digits, unit) = split_unit(text);
-    if digits.is_empty() || !unit.is_empty() {
-        return Err(format!("'{text}' is not a count like 1000"));
-    }
-    match digits.parse() {
-        Ok(0) => Err("must be at least 1".to_owned()),
-        Ok(count) => Ok(count),
-        Err(_) => Err(format!("'{text}' is too large")),
-    }
-}
-
-/// Reads a number of bytes, one at least.
-fn size(text: &str) -> Result<usize, String> {
-    let (digits, unit) = split_unit(text);
-    let factor: usize = match unit {
-        "" => 1,
-        "K" | "k" => 1 << 10,
-        "M" | "m" => 1 << 20,
-        "G" | "g" => 1 << 30,
-        _ => 0,
-    };
-    if digits.is_empty() || factor == 0 {
-        return Err(format!("'{text}' is not a size like 64K or 1M"));
-    }
-    let size = digits
-        .parse()
-        .ok()
-        .and_then(|number: usize| number.checked_mul(factor));
-    match size {
-        Some(0) => Err("must be at least 1".to_owned()),
-        Some(size) => Ok(size),
-        None => Err(format!("'{text}' is too large")),
-    }
-}
-
-/// Reads a duration that may be zero.
-fn duration(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = split_unit(text);
-    let milliseconds: u64 = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60 * 1000,
-        "h" => 3600 * 1000,
-        "" if text == "0" => 1,
-        "" if !digits.is_empty() => {
-            return Err(format!("'{text}' has no unit: write {text}s or {text}ms"));
-        }
-        _ => 0,
-    };
-    if digits.is_empty() || milliseconds == 0 {
-        return Err(format!("'{text}' is not a duration like 500ms, 25s or 2m"));
-    }
-    let duration = digits
-        .parse()
-        .ok()
-        .and_then(|number: u64| number.checked_mul(milliseconds));
-    duration
-        .map(Duration::from_millis)
-        .filter(|duration| *duration <= HubConfig::MAX_DURATION)
-        .ok_or_else(|| format!("'{text}' is longer than a year"))
-}
-
-/// Reads a duration that may not be zero.
-fn timeout(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("must not be 0".to_owned()),
-        duration => Ok(duration),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,6 +372,13 @@ mod tests {
             Some("SIZE") => "512K",
             Some("COUNT") => "77",
             Some("DURATION") => "11s",
+            Some("MODE") => "600",
+            Some("RATE") => "5:9",
+            Some("FILE") => "/a/file",
+            Some("CIDR") => "10.0.0.0/8",
+            Some("WHO") => "token",
+            Some("HOW") => "close",
+            Some("WHAT") => "latest",
             Some(value) => panic!("no sample of a {value}"),
             None => return None,
         })
@@ -376,7 +407,7 @@ mod tests {
     fn the_defaults_in_the_table_are_the_library_s() {
         let untouched = settings("", "").unwrap();
         for flag in FLAGS.iter().filter(|flag| flag.value.is_some()) {
-            if matches!(flag.name, "max-connections" | "subprotocol") {
+            if matches!(flag.name, "max-connections" | "subprotocol" | "unix-mode") {
                 continue;
             }
             let line = format!("--{}={}", flag.name, flag.default);
@@ -429,74 +460,14 @@ mod tests {
     }
 
     #[test]
-    fn sizes() {
-        let max = usize::MAX.to_string();
-        for (text, bytes) in [("1", 1), ("64K", 65_536), ("2m", 2 << 20), ("1G", 1 << 30)] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        assert_eq!(size(&max), Ok(usize::MAX));
-        for text in [
-            "", "K", "abc", "1.5M", "-1", "+1", "64KB", "1 K", "1T", "٣K",
-        ] {
-            assert_eq!(
-                size(text),
-                Err(format!("'{text}' is not a size like 64K or 1M"))
-            );
-        }
-        for text in [format!("{max}0"), format!("{max}K")] {
-            assert_eq!(size(&text), Err(format!("'{text}' is too large")));
-        }
-        assert_eq!(size("0K"), Err("must be at least 1".to_owned()));
-    }
-
-    #[test]
-    fn durations() {
-        let read = |text: &str| duration(text).map(|duration| duration.as_millis());
-        for (text, milliseconds) in [("500ms", 500), ("25s", 25_000), ("2m", 120_000), ("0", 0)] {
-            assert_eq!(read(text), Ok(milliseconds), "{text}");
-        }
-        assert_eq!(duration("8760h"), Ok(HubConfig::MAX_DURATION));
-        for text in [
-            "8761h",
-            "31536000001ms",
-            "99999999999999999999s",
-            "18446744073709551615h",
-        ] {
-            assert_eq!(read(text), Err(format!("'{text}' is longer than a year")));
-        }
-        for text in ["", "s", "abc", "1.5s", "-1s", "1d", "1 s", "1S"] {
-            let error = format!("'{text}' is not a duration like 500ms, 25s or 2m");
-            assert_eq!(read(text), Err(error));
-        }
-        assert_eq!(
-            read("25"),
-            Err("'25' has no unit: write 25s or 25ms".to_owned())
-        );
-    }
-
-    #[test]
-    fn counts() {
-        assert_eq!(count("1"), Ok(1));
-        assert_eq!(count("0"), Err("must be at least 1".to_owned()));
-        for text in ["", "-1", "+1", "1K", "ten"] {
-            assert_eq!(
-                count(text),
-                Err(format!("'{text}' is not a count like 1000"))
-            );
-        }
-        let text = "99999999999999999999";
-        assert_eq!(count(text), Err(format!("'{text}' is too large")));
-    }
-
-    #[test]
-    fn only_the_ping_interval_may_be_zero() {
+    fn only_what_says_so_may_be_zero() {
         assert!(settings("--ping-interval 0", "").is_ok());
         for flag in FLAGS {
             if matches!(flag.value, Some("SIZE" | "COUNT" | "DURATION")) {
                 let result = settings(&format!("--{} 0", flag.name), "");
                 assert_eq!(
                     result.is_ok(),
-                    flag.name == "ping-interval",
+                    flag.name == "ping-interval" || flag.default == "0",
                     "{}",
                     flag.name
                 );

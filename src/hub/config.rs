@@ -3,7 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::admission::RejectWith;
+use super::network::Network;
 use super::outgoing::PIECE_COST;
+use super::rate::Rate;
 use crate::protocol::{FrameHeader, Handshake, Limits};
 
 /// The most bytes that one call of [`Hub::receive`](super::Hub::receive) should be given: what the
@@ -45,6 +48,43 @@ pub struct HubConfig {
     /// From our last word (a Close, or a refusal) to the end of the connection, if the client does
     /// not end it itself. Default 5 s.
     pub close_timeout: Duration,
+    /// How a client learns that the handler has not let it in. Default by the status.
+    pub reject_with: RejectWith,
+    /// Connections at once from one IPv4 address, or one IPv6 network of 64 bits; more are answered
+    /// with 429. Default no limit.
+    pub max_connections_per_ip: Option<usize>,
+    /// Connections whose request has not come yet; beyond, the one that has waited the longest goes
+    /// with 503. Default no limit.
+    pub max_handshakes: Option<usize>,
+    /// Messages from one client; beyond, it is closed with 1008. Default no limit.
+    pub message_rate: Option<Rate>,
+    /// Bytes from one open client, framing included; beyond, it is closed with 1008. Default no
+    /// limit.
+    pub byte_rate: Option<Rate>,
+    /// Members of one room; who comes then is answered with 503. Default no limit.
+    pub max_room_members: Option<usize>,
+    /// Bytes owed to all clients, what they share counted once; beyond, the client that owes the
+    /// most goes. Default no limit.
+    pub max_total_buffer: Option<usize>,
+    /// What becomes of a client that lags. Default: it is closed.
+    pub slow_policy: SlowPolicy,
+    /// Peers who are believed when they say for whom they connect. Default none.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether those peers begin each connection with a PROXY header (version 1 or 2). Default no.
+    pub proxy_protocol: bool,
+}
+
+/// What becomes of a client that cannot take what its room says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlowPolicy {
+    /// It is dropped when it owes more than `max_client_buffer`: it hears everything or is gone.
+    #[default]
+    Close,
+    /// Whole messages that do not fit into `max_client_buffer` are left out, and counted.
+    Drop,
+    /// Of what its room says while it lags it hears the newest message alone; the others are
+    /// counted. For rooms whose every message replaces the one before.
+    Latest,
 }
 
 impl Default for HubConfig {
@@ -61,6 +101,16 @@ impl Default for HubConfig {
             handshake_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
+            reject_with: RejectWith::Status,
+            max_connections_per_ip: None,
+            max_handshakes: None,
+            message_rate: None,
+            byte_rate: None,
+            max_room_members: None,
+            max_total_buffer: None,
+            slow_policy: SlowPolicy::Close,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
         }
     }
 }

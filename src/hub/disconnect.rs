@@ -32,11 +32,19 @@ pub enum Disconnect {
     Refused(HandshakeError),
     /// A request of plain HTTP, answered.
     Answered,
+    /// It said more than `message_rate` or `byte_rate` allow.
+    RateLimited,
+    /// It said something, and may only listen.
+    NotAllowed,
+    /// What it was admitted with has expired.
+    Expired,
+    /// It owed the most when `max_total_buffer` was reached.
+    Evicted,
 }
 
 impl Disconnect {
     /// All labels, in the order in which metrics list them.
-    pub(super) const LABELS: [&'static str; 10] = [
+    pub(super) const LABELS: [&'static str; 14] = [
         "closed",
         "ended",
         "gone",
@@ -47,6 +55,10 @@ impl Disconnect {
         "timed_out",
         "refused",
         "answered",
+        "rate_limited",
+        "not_allowed",
+        "expired",
+        "evicted",
     ];
 
     /// The cause without its details: one of a closed set.
@@ -66,6 +78,10 @@ impl Disconnect {
             Self::TimedOut => 7,
             Self::Refused(_) => 8,
             Self::Answered => 9,
+            Self::RateLimited => 10,
+            Self::NotAllowed => 11,
+            Self::Expired => 12,
+            Self::Evicted => 13,
         }
     }
 }
@@ -84,6 +100,10 @@ impl fmt::Display for Disconnect {
             Self::TimedOut => f.write_str("no answer to a ping"),
             Self::Refused(error) => write!(f, "refused with {}: {error}", error.status()),
             Self::Answered => f.write_str("request answered"),
+            Self::RateLimited => f.write_str("over its rate, closed with 1008"),
+            Self::NotAllowed => f.write_str("may not publish, closed with 1008"),
+            Self::Expired => f.write_str("its admission expired, closed with 1008"),
+            Self::Evicted => f.write_str("owed the most when too much was owed in all"),
         }
     }
 }
@@ -150,6 +170,26 @@ mod tests {
                 "refused with 404: not found",
             ),
             (Disconnect::Answered, "answered", "request answered"),
+            (
+                Disconnect::RateLimited,
+                "rate_limited",
+                "over its rate, closed with 1008",
+            ),
+            (
+                Disconnect::NotAllowed,
+                "not_allowed",
+                "may not publish, closed with 1008",
+            ),
+            (
+                Disconnect::Expired,
+                "expired",
+                "its admission expired, closed with 1008",
+            ),
+            (
+                Disconnect::Evicted,
+                "evicted",
+                "owed the most when too much was owed in all",
+            ),
         ];
         for (cause, label, words) in cases {
             assert_eq!(cause.label(), label);

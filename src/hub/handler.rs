@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::client::ClientId;
+use super::admission::{Admission, Rejection};
+use super::client::{ClientId, Peer};
 use super::disconnect::Disconnect;
 use super::room::RoomId;
 use super::{Hub, MessageKind};
@@ -12,6 +13,37 @@ use crate::protocol::{CloseCode, Message, Payload};
 /// An application on the hub. All calls come from the thread that drives the hub, one at a time;
 /// whatever takes long holds up everybody.
 pub trait Handler {
+    /// A client asks to be let into a room, by a request that is a proper upgrade; the room's name
+    /// is decoded, and empty for the room of the path itself. Nothing is known of the client
+    /// before, and [`on_open`](Self::on_open) is called behind it unless there is no place.
+    ///
+    /// # Errors
+    /// Whoever is not let in is told so, in the way of
+    /// [`reject_with`](super::HubConfig::reject_with).
+    fn on_upgrade(
+        &mut self,
+        request: &Request<'_>,
+        room: &str,
+        peer: Peer,
+    ) -> Result<Admission, Rejection> {
+        let _ = (request, room, peer);
+        Ok(Admission::default())
+    }
+
+    /// Somebody asks over HTTP, at the operators' address, to publish to a room.
+    ///
+    /// # Errors
+    /// Whoever may not is told so by the status.
+    fn on_publish(
+        &mut self,
+        request: &Request<'_>,
+        room: &str,
+        peer: Peer,
+    ) -> Result<(), Rejection> {
+        let _ = (request, room, peer);
+        Ok(())
+    }
+
     /// A client is connected and in its room. `request` is what it asked with.
     fn on_open(&mut self, outbox: &mut Outbox<'_>, id: ClientId, request: &Request<'_>) {
         let _ = (outbox, id, request);

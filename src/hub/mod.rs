@@ -19,6 +19,7 @@
 //! 512 KiB of short ones for single clients, and, for a second after the last large message, 16 MiB
 //! of those that such messages were assembled in.
 
+mod admission;
 mod batch;
 mod client;
 mod config;
@@ -28,7 +29,9 @@ mod disconnect;
 mod handler;
 mod large;
 mod metrics;
+mod network;
 mod outgoing;
+mod rate;
 mod receive;
 mod room;
 mod routes;
@@ -40,15 +43,18 @@ use std::time::Instant;
 
 use slab::Slab;
 
+pub use admission::{Admission, RejectWith, Rejection};
 use client::{Client, Phase};
 pub use client::{ClientId, Peer, Traffic};
-pub use config::{HubConfig, HubConfigError, MAX_RECEIVE};
+pub use config::{HubConfig, HubConfigError, MAX_RECEIVE, SlowPolicy};
 use dirty::DirtyList;
 pub use disconnect::{Departure, Disconnect};
 pub use handler::{Broadcast, Handler, Outbox};
 use large::LargeFrames;
 pub use metrics::Metrics;
+pub use network::{InvalidNetwork, Network};
 pub use outgoing::Outgoing;
+pub use rate::Rate;
 pub use room::RoomId;
 use room::Rooms;
 use wheel::TimerWheel;

@@ -134,6 +134,18 @@ pub enum HandshakeError {
     Draining,
     /// HTTP, but not version 1.1.
     UnsupportedHttpVersion,
+    /// A credential is needed and none was given (RFC 9110, section 15.5.2).
+    Unauthorized,
+    /// The credential does not suffice for this.
+    Forbidden,
+    /// The address has as many connections as one may have.
+    TooManyFromAddress,
+    /// Too many handshakes are under way; this one has waited the longest.
+    TooManyHandshakes,
+    /// No place in this room for another member.
+    RoomFull,
+    /// A trusted proxy did not say, or not properly, for whom it connects (PROXY protocol).
+    InvalidProxyHeader,
 }
 
 impl HandshakeError {
@@ -148,15 +160,22 @@ impl HandshakeError {
             | Self::RepeatedOrigin
             | Self::RepeatedVersion
             | Self::InvalidKey
-            | Self::InvalidRoom => 400,
-            Self::OriginNotAllowed => 403,
+            | Self::InvalidRoom
+            | Self::InvalidProxyHeader => 400,
+            Self::Unauthorized => 401,
+            Self::OriginNotAllowed | Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::TimedOut => 408,
             Self::TargetTooLong => 414,
             Self::UpgradeRequired | Self::UnsupportedVersion => 426,
+            Self::TooManyFromAddress => 429,
             Self::HeadTooLarge => 431,
-            Self::Full | Self::TooManyRooms | Self::Draining => 503,
+            Self::Full
+            | Self::TooManyRooms
+            | Self::Draining
+            | Self::TooManyHandshakes
+            | Self::RoomFull => 503,
             Self::UnsupportedHttpVersion => 505,
         }
     }
@@ -185,6 +204,76 @@ impl HandshakeError {
             Self::TooManyRooms => "no place for another room",
             Self::Draining => "the server is stopping",
             Self::UnsupportedHttpVersion => "only HTTP/1.1 is supported",
+            Self::Unauthorized => "a credential is required",
+            Self::Forbidden => "the credential does not suffice",
+            Self::TooManyFromAddress => "too many connections from this address",
+            Self::TooManyHandshakes => "too many handshakes under way",
+            Self::RoomFull => "no place in this room",
+            Self::InvalidProxyHeader => "malformed PROXY header",
+        }
+    }
+
+    /// All of them, in the order in which metrics list them.
+    pub const ALL: [Self; 27] = [
+        Self::MalformedHead,
+        Self::BareLineFeed,
+        Self::InvalidTarget,
+        Self::InvalidHost,
+        Self::UnexpectedBody,
+        Self::RepeatedOrigin,
+        Self::RepeatedVersion,
+        Self::InvalidKey,
+        Self::InvalidRoom,
+        Self::OriginNotAllowed,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::TimedOut,
+        Self::TargetTooLong,
+        Self::UpgradeRequired,
+        Self::UnsupportedVersion,
+        Self::HeadTooLarge,
+        Self::Full,
+        Self::TooManyRooms,
+        Self::Draining,
+        Self::UnsupportedHttpVersion,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::TooManyFromAddress,
+        Self::TooManyHandshakes,
+        Self::RoomFull,
+        Self::InvalidProxyHeader,
+    ];
+
+    /// One word for it, of a closed set: what metrics call it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::MalformedHead => "malformed_head",
+            Self::BareLineFeed => "bare_line_feed",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidHost => "invalid_host",
+            Self::UnexpectedBody => "unexpected_body",
+            Self::RepeatedOrigin => "repeated_origin",
+            Self::RepeatedVersion => "repeated_version",
+            Self::InvalidKey => "invalid_key",
+            Self::InvalidRoom => "invalid_room",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::TimedOut => "timed_out",
+            Self::TargetTooLong => "target_too_long",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::UnsupportedVersion => "unsupported_version",
+            Self::HeadTooLarge => "head_too_large",
+            Self::Full => "full",
+            Self::TooManyRooms => "too_many_rooms",
+            Self::Draining => "draining",
+            Self::UnsupportedHttpVersion => "unsupported_http_version",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::TooManyFromAddress => "too_many_from_address",
+            Self::TooManyHandshakes => "too_many_handshakes",
+            Self::RoomFull => "room_full",
+            Self::InvalidProxyHeader => "invalid_proxy_header",
         }
     }
 }
@@ -244,31 +333,10 @@ mod tests {
 
     #[test]
     fn reasons_of_refusals_tell_them_apart() {
-        use HandshakeError::*;
-        let errors = [
-            MalformedHead,
-            BareLineFeed,
-            InvalidTarget,
-            InvalidHost,
-            UnexpectedBody,
-            RepeatedOrigin,
-            RepeatedVersion,
-            InvalidKey,
-            InvalidRoom,
-            OriginNotAllowed,
-            NotFound,
-            MethodNotAllowed,
-            TimedOut,
-            TargetTooLong,
-            UpgradeRequired,
-            UnsupportedVersion,
-            HeadTooLarge,
-            Full,
-            TooManyRooms,
-            Draining,
-            UnsupportedHttpVersion,
-        ];
+        let errors = HandshakeError::ALL;
+        assert!((0..).zip(errors).all(|(i, error)| error as usize == i));
         assert!(tell_apart(&errors.map(|error| error.reason().to_owned())));
         assert!(tell_apart(&errors.map(|error| error.to_string())));
+        assert!(tell_apart(&errors.map(|error| error.label().to_owned())));
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::hub::{HubConfig, HubConfigError};
+use crate::hub::{HubConfig, HubConfigError, Rate};
 
 /// The settings of a [`Server`](super::Server). Start from the default and change what you need.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,21 @@ pub struct ServerConfig {
     pub hub: HubConfig,
     /// Where to listen. Default `127.0.0.1:8080`.
     pub listen: Vec<ListenAddress>,
+    /// Where operators ask: health, metrics, lists, publishing over HTTP. Default nowhere.
+    pub admin: Option<ListenAddress>,
+    /// Connections that are accepted in a second; the others wait in the kernel. Default no limit.
+    pub accept_rate: Option<Rate>,
+    /// The mode of Unix sockets in the file system, such as `0o660`. Default what the umask leaves.
+    pub unix_mode: Option<u32>,
+    /// Whether other processes may listen at the same TCP addresses, and share what comes
+    /// (`SO_REUSEPORT`). Default no.
+    pub reuse_port: bool,
+    /// From the signal to stop to the end of listening: time for load balancers to look elsewhere.
+    /// Default zero.
+    pub drain_delay: Duration,
+    /// How long it takes to close all clients, evenly. They hear 1012 then, and 1001 if it is zero.
+    /// Default zero: all at once.
+    pub drain_time: Duration,
     /// From the signal to stop, or [`Server::drain`](super::Server::drain), to the end of
     /// [`Server::run`](super::Server::run), whoever is still connected. Default 30 s.
     pub shutdown_timeout: Duration,
@@ -25,6 +40,12 @@ impl Default for ServerConfig {
         Self {
             hub: HubConfig::default(),
             listen: vec![ListenAddress::Tcp("127.0.0.1:8080".to_owned())],
+            admin: None,
+            accept_rate: None,
+            unix_mode: None,
+            reuse_port: false,
+            drain_delay: Duration::ZERO,
+            drain_time: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),
         }
     }

@@ -34,7 +34,9 @@ impl Response {
             426 => response
                 .field("Upgrade", "websocket")
                 .field("Sec-WebSocket-Version", "13"),
-            503 => response.field("Retry-After", "5"),
+            // RFC 6750, section 3.
+            401 => response.field("WWW-Authenticate", "Bearer"),
+            429 | 503 => response.field("Retry-After", "5"),
             _ => response,
         };
         match error.status() {
@@ -114,13 +116,19 @@ fn reason_phrase(status: u16) -> &'static str {
     match status {
         101 => "Switching Protocols",
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        411 => "Length Required",
+        413 => "Content Too Large",
         414 => "URI Too Long",
         426 => "Upgrade Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
         505 => "HTTP Version Not Supported",
