@@ -11,10 +11,11 @@ pub struct Admission {
     /// Whether its messages reach the handler. One that may only listen is closed with 1008 when it
     /// sends one. Default yes.
     pub may_publish: bool,
-    /// How long it may stay; then it is closed with 1008. Default for ever.
+    /// How long it may stay, from its request on; then it is closed with 1008. Default for ever.
     pub valid_for: Option<Duration>,
-    /// The subprotocol to answer with instead of the one that was chosen among those on offer. It
-    /// must be one that the client offered (RFC 6455, section 4.2.2). Default none.
+    /// The subprotocol to answer with instead of the one that was chosen among those on offer. One
+    /// that the client did not offer is no answer (RFC 6455, section 4.2.2), and changes nothing.
+    /// Default none.
     pub subprotocol: Option<String>,
 }
 
@@ -34,15 +35,21 @@ impl Default for Admission {
 pub enum Rejection {
     /// A credential is needed and none was given: 401.
     Unauthorized,
-    /// The credential that was given does not suffice, or is none: 403.
+    /// The credential that was given is unknown, forged or expired: 401.
+    InvalidCredential,
+    /// The credential that was given is valid, and does not suffice: 403.
     Forbidden,
+    /// Credentials that differ were given in several places: 400.
+    SeveralCredentials,
 }
 
 impl From<Rejection> for HandshakeError {
     fn from(rejection: Rejection) -> Self {
         match rejection {
             Rejection::Unauthorized => Self::Unauthorized,
+            Rejection::InvalidCredential => Self::InvalidCredential,
             Rejection::Forbidden => Self::Forbidden,
+            Rejection::SeveralCredentials => Self::SeveralCredentials,
         }
     }
 }
@@ -53,6 +60,7 @@ pub enum RejectWith {
     /// By the status of the answer, before the upgrade.
     #[default]
     Status,
-    /// By Close 1008 after the upgrade: a script in a browser cannot see a status.
+    /// By Close 1008 after the upgrade: a script in a browser cannot see a status. Such a client is
+    /// never in a room, and the handler hears no more of it.
     Close,
 }

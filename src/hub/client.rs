@@ -139,6 +139,8 @@ pub(super) struct Client {
     pub(super) room: Option<(RoomId, u32)>,
     pub(super) accepted_at: Instant,
     pub(super) peer: Peer,
+    /// When it must go; few have that. Gone when the closing has begun.
+    pub(super) expires_at: Option<Box<Instant>>,
 }
 
 const _: () = assert!(
@@ -159,6 +161,8 @@ pub(super) enum Due {
     Write,
     /// It does not end the connection.
     Close,
+    /// What it was admitted with has expired, whatever its phase asks for.
+    Expiry,
 }
 
 impl Client {
@@ -190,6 +194,7 @@ impl Client {
             trickled: 0,
             hint: None,
             traffic: Traffic::default(),
+            expires_at: None,
         }
     }
 
@@ -220,6 +225,7 @@ impl Client {
     ) {
         self.phase = phase;
         self.pong = None;
+        self.expires_at = None;
         self.next_due = Due::Close;
         self.due_at = now + config.close_timeout;
         self.cause.get_or_insert(cause);
@@ -300,7 +306,7 @@ impl Client {
             Due::Ping => config.ping_interval.is_zero(),
             // The Ping may be in the queue still.
             Due::Pong => self.stalled_since.is_some(),
-            Due::Handshake | Due::Close | Due::Write => false,
+            Due::Handshake | Due::Close | Due::Write | Due::Expiry => false,
         };
         let phase = (!is_off).then_some((self.due_at, self.next_due));
         // A transport that takes bytes again is tried at the end of this turn, and then looked at.
@@ -309,7 +315,8 @@ impl Client {
             .stalled_since
             .filter(|_| !is_tried)
             .map(|since| (since + config.write_timeout, Due::Write));
-        phase.into_iter().chain(write)
+        let expiry = self.expires_at.as_deref().map(|at| (*at, Due::Expiry));
+        phase.into_iter().chain(write).chain(expiry)
     }
 }
 

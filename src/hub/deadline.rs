@@ -6,7 +6,7 @@ use super::client::{ClientId, Due, Phase};
 use super::disconnect::Disconnect;
 use super::wheel::Tick;
 use super::{Hub, live};
-use crate::protocol::{FrameHeader, HandshakeError, Opcode};
+use crate::protocol::{CloseCode, FrameHeader, HandshakeError, Opcode};
 
 /// Deadlines that one turn looks at; the rest are looked at in the next, after the sockets.
 const MAX_DEADLINES_PER_TURN: usize = 1024;
@@ -66,6 +66,10 @@ impl Hub {
             Due::Write => self.drop_slow(id, now),
             // The cause is what began the closing.
             Due::Close => self.doom(id, Disconnect::Gone),
+            Due::Expiry => {
+                let code = CloseCode::POLICY_VIOLATION;
+                self.close_for(id, code, "credential expired", Disconnect::Expired, now);
+            }
         }
     }
 

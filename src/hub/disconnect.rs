@@ -86,6 +86,15 @@ impl Disconnect {
     }
 }
 
+impl From<ProtocolError> for Disconnect {
+    fn from(error: ProtocolError) -> Self {
+        match error {
+            ProtocolError::MessageNotAllowed => Self::NotAllowed,
+            error => Self::Protocol(error),
+        }
+    }
+}
+
 impl fmt::Display for Disconnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -20,6 +20,33 @@ pub trait Handler {
     /// # Errors
     /// Whoever is not let in is told so, in the way of
     /// [`reject_with`](super::HubConfig::reject_with).
+    ///
+    /// ```
+    /// use fanfare::{Admission, ClientId, Handler, Message, Outbox, Peer, Rejection, Request};
+    ///
+    /// struct Doorman;
+    ///
+    /// impl Handler for Doorman {
+    ///     fn on_upgrade(
+    ///         &mut self,
+    ///         request: &Request<'_>,
+    ///         room: &str,
+    ///         _: Peer,
+    ///     ) -> Result<Admission, Rejection> {
+    ///         let mut admission = Admission::default();
+    ///         // In the room of the path itself everybody may listen.
+    ///         admission.may_publish = match request.values("authorization").next() {
+    ///             Some(b"Bearer open sesame") => true,
+    ///             Some(_) => return Err(Rejection::InvalidCredential),
+    ///             None if room.is_empty() => false,
+    ///             None => return Err(Rejection::Unauthorized),
+    ///         };
+    ///         Ok(admission)
+    ///     }
+    ///
+    ///     fn on_message(&mut self, _: &mut Outbox<'_>, _: ClientId, _: Message<'_>) {}
+    /// }
+    /// ```
     fn on_upgrade(
         &mut self,
         request: &Request<'_>,

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
+use super::admission::{Admission, RejectWith};
 use super::client::{ClientId, Phase};
+use super::config::is_token;
 use super::disconnect::Disconnect;
 use super::handler::{Handler, Outbox};
 use super::{Hub, live, routes};
@@ -105,7 +107,7 @@ impl Hub {
                 handler.on_message(&mut Outbox::new(self, now), id, message);
             }
             Ok(_) => {}
-            Err(error) => self.end(id, Disconnect::Protocol(error), now),
+            Err(error) => self.end(id, error.into(), now),
         }
         self.end_arrival(id, arrival, now);
     }
@@ -158,7 +160,7 @@ impl Hub {
                     }
                     Ok(Some(Event::Ping | Event::Pong)) => Inbound::Control,
                     Ok(Some(Event::Close(close))) => Inbound::End(Disconnect::Closed(close.code)),
-                    Err(error) => Inbound::End(Disconnect::Protocol(error)),
+                    Err(error) => Inbound::End(error.into()),
                 }
             }
         };
@@ -217,9 +219,8 @@ impl Hub {
             Err(error) => return self.refuse(id, error, now),
         };
         let refused = if self.config.handshake.owns(request.path()) {
-            let upgrade = self.config.handshake.accept(&request);
-            match upgrade.and_then(|upgrade| self.open(id, &upgrade, now)) {
-                Ok(()) => return handler.on_open(&mut Outbox::new(self, now), id, &request),
+            match self.upgrade(id, &request, now, handler) {
+                Ok(()) => return,
                 Err(error) => error,
             }
         } else {
@@ -235,11 +236,43 @@ impl Hub {
         self.answer(id, &response, Disconnect::Refused(refused), now);
     }
 
+    /// Upgrades a connection, if the handler lets the client in.
+    fn upgrade(
+        &mut self,
+        id: ClientId,
+        request: &Request<'_>,
+        now: Instant,
+        handler: &mut dyn Handler,
+    ) -> Result<(), HandshakeError> {
+        let mut upgrade = self.config.handshake.accept(request)?;
+        let peer = self.clients[id.index()].peer;
+        match handler.on_upgrade(request, &upgrade.room, peer) {
+            Ok(admission) => {
+                let is_offered = |name: &String| offers(request).any(|o| o == name);
+                if let Some(name) = admission.subprotocol.clone().filter(is_offered) {
+                    upgrade.subprotocol = Some(name);
+                }
+                self.open(id, &upgrade, &admission, now)?;
+                handler.on_open(&mut Outbox::new(self, now), id, request);
+            }
+            Err(rejection) if self.config.reject_with == RejectWith::Close => {
+                // A browser fails a connection that leaves its offer unanswered, and its script
+                // would never see the Close.
+                let first = || offers(request).next().map(str::to_owned);
+                upgrade.subprotocol = upgrade.subprotocol.or_else(first);
+                self.refuse_by_close(id, &upgrade, rejection.into(), now);
+            }
+            Err(rejection) => return Err(rejection.into()),
+        }
+        Ok(())
+    }
+
     /// Opens a connection: the client joins its room, and hears what is said there from now on.
     fn open(
         &mut self,
         id: ClientId,
         upgrade: &Upgrade,
+        admission: &Admission,
         now: Instant,
     ) -> Result<(), HandshakeError> {
         if self.is_draining {
@@ -259,7 +292,14 @@ impl Hub {
             None => return Err(HandshakeError::TooManyRooms),
         };
         client.room = Some((room, self.rooms.join(room, id)));
-        client.open(Connection::new(config.limits), config, now);
+        let mut connection = Connection::new(config.limits);
+        if !admission.may_publish {
+            connection = connection.listening_only();
+        }
+        client.open(connection, config, now);
+        // What lies beyond the reach of the clock never comes.
+        let expires_at = admission.valid_for.and_then(|time| now.checked_add(time));
+        client.expires_at = expires_at.map(Box::new);
         let (at, messages) = self.batch(id);
         if at > 0 {
             self.clients[id.index()].outgoing.skip(0, at, messages);
@@ -271,6 +311,14 @@ impl Hub {
         self.arm(id, now);
         Ok(())
     }
+}
+
+/// The subprotocols that a request offers, as far as they are tokens (RFC 6455, section 4.1).
+fn offers<'s>(request: &'s Request<'_>) -> impl Iterator<Item = &'s str> {
+    request
+        .list("sec-websocket-protocol")
+        .filter_map(|offer| std::str::from_utf8(offer).ok())
+        .filter(|offer| is_token(offer))
 }
 
 fn frames_received(phase: &Phase) -> u64 {

@@ -10,7 +10,9 @@ use super::outgoing::Overflow;
 use super::room::{Room, RoomId};
 use super::{Hub, live};
 use crate::protocol::http::Response;
-use crate::protocol::{CloseCode, CloseFrame, FrameHeader, HandshakeError, MessageKind, Payload};
+use crate::protocol::{
+    CloseCode, CloseFrame, FrameHeader, HandshakeError, MessageKind, Payload, Upgrade,
+};
 
 /// The largest scratch buffer that is kept from one event to the next.
 const MAX_SCRATCH: usize = 4 * 1024;
@@ -108,6 +110,18 @@ impl Hub {
 
     /// Begins the closing handshake with a client; nothing is said to it after that.
     pub(super) fn close(&mut self, id: ClientId, code: CloseCode, reason: &str, now: Instant) {
+        self.close_for(id, code, reason, Disconnect::Ended(code), now);
+    }
+
+    /// The same for a cause of its own.
+    pub(super) fn close_for(
+        &mut self,
+        id: ClientId,
+        code: CloseCode,
+        reason: &str,
+        why: Disconnect,
+        now: Instant,
+    ) {
         let Some(client) = self.client_mut(id) else {
             return;
         };
@@ -118,13 +132,7 @@ impl Hub {
         };
         let mut reply = self.take_reply();
         connection.close(Some(code), reason, &mut reply);
-        self.last_word(
-            id,
-            &reply,
-            Phase::Closing(connection),
-            Disconnect::Ended(code),
-            now,
-        );
+        self.last_word(id, &reply, Phase::Closing(connection), why, now);
         self.put_reply(reply);
     }
 
@@ -149,6 +157,23 @@ impl Hub {
             Disconnect::Refused(error),
             now,
         );
+    }
+
+    /// Refuses the opening handshake behind an upgrade, by Close 1008: the client is in no room,
+    /// and nothing that it says is read.
+    pub(super) fn refuse_by_close(
+        &mut self,
+        id: ClientId,
+        upgrade: &Upgrade,
+        error: HandshakeError,
+        now: Instant,
+    ) {
+        let mut bytes = Vec::new();
+        upgrade.response().encode(&mut bytes);
+        let code = CloseCode::POLICY_VIOLATION;
+        CloseFrame::encode(Some(code), error.reason(), &mut bytes);
+        let why = Disconnect::Refused(error);
+        self.last_word(id, &bytes, Phase::Lingering, why, now);
     }
 
     /// Queues what is said to one client alone, behind what its room has heard by now; whether it

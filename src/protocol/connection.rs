@@ -52,6 +52,8 @@ enum State {
 pub struct Connection {
     limits: Limits,
     state: State,
+    /// Whether a message is an error.
+    listens_only: bool,
     frames_received: u64,
     /// What has arrived in part. A connection between two messages owns none, and one whose
     /// messages arrive whole never does.
@@ -64,9 +66,18 @@ impl Connection {
         Self {
             limits,
             state: State::Open,
+            listens_only: false,
             frames_received: 0,
             partial: None,
         }
+    }
+
+    /// The same for a peer that may not send messages: the header of the first one fails the
+    /// connection, so nothing of a message is ever kept.
+    #[must_use]
+    pub fn listening_only(mut self) -> Self {
+        self.listens_only = true;
+        self
     }
 
     /// Whether both sides may still send messages.
@@ -205,6 +216,10 @@ impl Connection {
         // RFC 6455, section 5.1: a server MUST close the connection on a frame without a mask.
         let key = header.mask.ok_or(ProtocolError::Unmasked)?;
         if !header.opcode.is_control() {
+            // Behind our Close, messages are dropped from whomever they come.
+            if self.listens_only && self.state == State::Open {
+                return Err(ProtocolError::MessageNotAllowed);
+            }
             match &self.partial {
                 Some(partial) => partial.message.admit(&header, &self.limits)?,
                 None => MessageAssembler::default().admit(&header, &self.limits)?,
@@ -217,9 +232,8 @@ impl Connection {
         if is_whole && header.opcode.is_control() {
             let payload = input.take(missing);
             unmask(payload, key, 0);
-            return self
-                .control_frame(header.opcode, payload, output)
-                .map(Step::Event);
+            let event = self.control_frame(header.opcode, payload, output);
+            return event.map(Step::Event);
         }
         if is_whole && header.fin && header.opcode != Opcode::Continuation {
             let payload = input.take(missing);

@@ -35,6 +35,8 @@ pub enum ProtocolError {
     MessageTooBig,
     /// A message of more than [`Limits::max_fragments`](super::Limits::max_fragments).
     TooManyFragments,
+    /// A message where only listening is allowed.
+    MessageNotAllowed,
 }
 
 impl ProtocolError {
@@ -43,7 +45,7 @@ impl ProtocolError {
         match self {
             Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
             Self::MessageTooBig => CloseCode::MESSAGE_TOO_BIG,
-            Self::TooManyFragments => CloseCode::POLICY_VIOLATION,
+            Self::TooManyFragments | Self::MessageNotAllowed => CloseCode::POLICY_VIOLATION,
             Self::ReservedBits
             | Self::ReservedOpcode
             | Self::Unmasked
@@ -75,6 +77,7 @@ impl ProtocolError {
             Self::InvalidUtf8 => "invalid UTF-8",
             Self::MessageTooBig => "message too big",
             Self::TooManyFragments => "too many fragments",
+            Self::MessageNotAllowed => "publishing is not allowed here",
         }
     }
 }
@@ -146,6 +149,10 @@ pub enum HandshakeError {
     RoomFull,
     /// A trusted proxy did not say, or not properly, for whom it connects (PROXY protocol).
     InvalidProxyHeader,
+    /// The credential is unknown, forged or expired (RFC 6750, section 3.1: `invalid_token`).
+    InvalidCredential,
+    /// Credentials that differ, in several places (RFC 6750, section 3.1: `invalid_request`).
+    SeveralCredentials,
 }
 
 impl HandshakeError {
@@ -161,8 +168,9 @@ impl HandshakeError {
             | Self::RepeatedVersion
             | Self::InvalidKey
             | Self::InvalidRoom
-            | Self::InvalidProxyHeader => 400,
-            Self::Unauthorized => 401,
+            | Self::InvalidProxyHeader
+            | Self::SeveralCredentials => 400,
+            Self::Unauthorized | Self::InvalidCredential => 401,
             Self::OriginNotAllowed | Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
@@ -210,11 +218,13 @@ impl HandshakeError {
             Self::TooManyHandshakes => "too many handshakes under way",
             Self::RoomFull => "no place in this room",
             Self::InvalidProxyHeader => "malformed PROXY header",
+            Self::InvalidCredential => "the credential is not valid, or has expired",
+            Self::SeveralCredentials => "more than one credential",
         }
     }
 
     /// All of them, in the order in which metrics list them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::MalformedHead,
         Self::BareLineFeed,
         Self::InvalidTarget,
@@ -242,6 +252,8 @@ impl HandshakeError {
         Self::TooManyHandshakes,
         Self::RoomFull,
         Self::InvalidProxyHeader,
+        Self::InvalidCredential,
+        Self::SeveralCredentials,
     ];
 
     /// One word for it, of a closed set: what metrics call it.
@@ -274,6 +286,8 @@ impl HandshakeError {
             Self::TooManyHandshakes => "too_many_handshakes",
             Self::RoomFull => "room_full",
             Self::InvalidProxyHeader => "invalid_proxy_header",
+            Self::InvalidCredential => "invalid_credential",
+            Self::SeveralCredentials => "several_credentials",
         }
     }
 }
@@ -326,6 +340,7 @@ mod tests {
             InvalidUtf8,
             MessageTooBig,
             TooManyFragments,
+            MessageNotAllowed,
         ];
         assert!(tell_apart(&errors.map(|error| error.reason().to_owned())));
         assert!(tell_apart(&errors.map(|error| error.to_string())));

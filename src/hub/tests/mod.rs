@@ -1,5 +1,6 @@
 //! The hub as a driver sees it, without sockets.
 
+mod admission;
 mod closing;
 mod counting;
 mod heartbeat;
@@ -31,10 +32,26 @@ struct Recorder {
     history: usize,
     /// Said to the room when somebody leaves.
     farewell: Option<&'static str>,
+    /// What a client that is let in may do.
+    admission: Admission,
+    /// Why nobody is let in.
+    rejection: Option<Rejection>,
+    /// Who asked to be let in, and where.
+    asked: Vec<(String, Peer)>,
     gone: Vec<(ClientId, Disconnect)>,
 }
 
 impl Handler for Recorder {
+    fn on_upgrade(
+        &mut self,
+        _: &Request<'_>,
+        room: &str,
+        peer: Peer,
+    ) -> Result<Admission, Rejection> {
+        self.asked.push((room.to_owned(), peer));
+        self.rejection.map_or(Ok(self.admission.clone()), Err)
+    }
+
     fn on_open(&mut self, outbox: &mut Outbox<'_>, id: ClientId, _: &Request<'_>) {
         if self.history > 0 {
             let history = vec![b'x'; self.history];

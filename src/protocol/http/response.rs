@@ -28,14 +28,26 @@ impl Response {
     /// request's own. The connection is closed behind it.
     pub fn refusal(error: HandshakeError) -> Self {
         let response = Self::text(error.status(), format!("{}\n", error.reason()));
+        // RFC 6750, section 3: who asked without a credential is told no error.
+        let response = match error {
+            HandshakeError::Unauthorized => response.field("WWW-Authenticate", "Bearer"),
+            HandshakeError::InvalidCredential => {
+                response.field("WWW-Authenticate", "Bearer error=\"invalid_token\"")
+            }
+            HandshakeError::Forbidden => {
+                response.field("WWW-Authenticate", "Bearer error=\"insufficient_scope\"")
+            }
+            HandshakeError::SeveralCredentials => {
+                response.field("WWW-Authenticate", "Bearer error=\"invalid_request\"")
+            }
+            _ => response,
+        };
         let response = match error.status() {
             405 => response.field("Allow", "GET"),
             // RFC 6455, section 4.4, and RFC 9110, section 15.5.22.
             426 => response
                 .field("Upgrade", "websocket")
                 .field("Sec-WebSocket-Version", "13"),
-            // RFC 6750, section 3.
-            401 => response.field("WWW-Authenticate", "Bearer"),
             429 | 503 => response.field("Retry-After", "5"),
             _ => response,
         };
