@@ -17,6 +17,8 @@ pub(crate) enum Command {
     Help,
     /// `--version`.
     Version,
+    /// `token` and what follows it.
+    Token(Vec<OsString>),
     /// Everything else.
     Serve(Arguments),
 }
@@ -39,6 +41,10 @@ pub(crate) const ON: &str = "1";
 /// Reads a command line, its program's name left off. `--help` and `--version` end it: what
 /// stands behind them is not looked at.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let mut arguments = arguments.into_iter().peekable();
+    if arguments.next_if(|first| first == "token").is_some() {
+        return Ok(Command::Token(arguments.collect()));
+    }
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut given = Arguments::default();
     while let Some(argument) = parser.next()? {
@@ -161,7 +167,10 @@ fn edit_distance(left: &str, right: &str) -> usize {
 }
 
 /// The optional features of this binary.
-const FEATURES: &[(&str, bool)] = &[("cli", cfg!(feature = "cli"))];
+const FEATURES: &[(&str, bool)] = &[
+    ("auth", cfg!(feature = "auth")),
+    ("cli", cfg!(feature = "cli")),
+];
 
 /// The names of the features that are compiled in, separated by commas.
 pub(crate) fn features() -> String {
@@ -228,6 +237,7 @@ const HELP_HEAD: &str = "\
 fanfare, a WebSocket broadcast server: what one client sends, everyone in the same room hears
 
 Usage: fanfare [FLAGS]
+       fanfare token --help
 ";
 
 const HELP_TAIL: &str = "
@@ -274,6 +284,13 @@ mod tests {
         assert_eq!(values("-vv --verbose", "verbose").unwrap(), [ON; 3]);
         assert_eq!(values("--path --no-echo", "path").unwrap(), ["--no-echo"]);
         assert_eq!(values("", "listen"), None);
+    }
+
+    #[test]
+    fn a_subcommand_comes_first() {
+        let rest = ["alice", "--help"].map(OsString::from).to_vec();
+        assert_eq!(read("token alice --help").unwrap(), Command::Token(rest));
+        assert!(complaint("-v token").contains("token"));
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub(crate) struct AccessSettings {
     pub(crate) tokens: Option<PathBuf>,
     pub(crate) token_in_query: bool,
     pub(crate) ticket_key: Option<PathBuf>,
+    /// What the server speaks by itself, `--subprotocol`.
+    pub(crate) subprotocols: Vec<String>,
 }
 
 /// Who may send messages.
@@ -131,6 +133,8 @@ impl Settings {
         // 3. How they fit together.
         let check = settings.server.check();
         check.map_err(|error| ConfigError::Contradiction(error.to_string()))?;
+        let own = &settings.server.hub.handshake.subprotocols;
+        settings.access.subprotocols.clone_from(own);
         Ok(settings)
     }
 

@@ -3,6 +3,7 @@
 //! Two threads: the server's loop, and one that writes the log, so that the loop never waits for
 //! whoever reads it. See `log_writer`.
 
+mod access;
 mod cli;
 mod config;
 mod flags;
@@ -17,6 +18,7 @@ use fanfare::server::{max_connections_for, raise_descriptor_limit};
 use fanfare::{Broadcast, Outcome, Server};
 use log::{LevelFilter, info, warn};
 
+use crate::access::{Access, Gate};
 use crate::cli::{Arguments, Command};
 use crate::config::Settings;
 use crate::log_writer::LogWriter;
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let done = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => print(&cli::help()),
         Ok(Command::Version) => print(&cli::version()),
+        Ok(Command::Token(arguments)) => access::token(arguments),
         Ok(Command::Serve(arguments)) => serve(&arguments, &mut log),
         Err(error) => Err(Failure::usage(error)),
     };
@@ -72,6 +75,8 @@ fn serve(arguments: &Arguments, log: &mut Option<LogWriter>) -> Result<(), Failu
     for warning in &settings.warnings {
         warn!("{warning}");
     }
+    let access = Access::load(&settings.access).map_err(Failure::usage)?;
+    let mut gate = Gate::new(Broadcast::new(settings.echo), access);
     let mut config = settings.server;
     let descriptor_limit = raise_limit();
     config.hub.max_connections = max_connections(settings.max_connections, descriptor_limit)
@@ -89,10 +94,7 @@ fn serve(arguments: &Arguments, log: &mut Option<LogWriter>) -> Result<(), Failu
     );
     let mut server = Server::bind(config).map_err(Failure::run_time)?;
     server.stop_on_signals().map_err(Failure::run_time)?;
-    match server
-        .run(&mut Broadcast::new(settings.echo))
-        .map_err(Failure::run_time)?
-    {
+    match server.run(&mut gate).map_err(Failure::run_time)? {
         Outcome::Drained | Outcome::TimedOut => Ok(()),
         Outcome::Interrupted => Err(Failure::run_time("stopped at once by a second signal")),
     }
