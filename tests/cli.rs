@@ -264,6 +264,97 @@ fn contradictions_are_refused() {
     );
 }
 
+#[cfg(feature = "auth")]
+#[test]
+fn credentials_that_cannot_be_checked_are_refused_at_start() {
+    let why = "--publish token needs --tokens or --ticket-key";
+    check_refused(&mut fanfare(&["--publish", "token"]), &[why]);
+    let missing = ["--tokens", "/nonexistent/tokens"];
+    check_refused(&mut fanfare(&missing), &["--tokens: /nonexistent/tokens: "]);
+    // A file that is no key, and no tokens either.
+    let this = file!();
+    let key = ["--ticket-key", this];
+    let why = format!("--ticket-key: {this}: longer than 4096 bytes");
+    check_refused(&mut fanfare(&key), &[&why]);
+    let why = format!("--tokens: {this}:1: not four fields: NAME ROLE ROOMS SECRET-HASH");
+    check_refused(&mut fanfare(&["--tokens", this]), &[&why]);
+}
+
+#[cfg(feature = "auth")]
+#[test]
+fn a_token_is_a_line_on_stdout_and_a_secret_on_stderr() {
+    use sha2::{Digest, Sha256};
+
+    let token = ["token", "alice", "--role", "both", "--rooms", "news/*,."];
+    let [first, second] = [output(&token), output(&token)].map(|output| {
+        assert_eq!(output.status.code(), Some(0));
+        let told = text(&output.stderr).strip_prefix("secret, shown only now: ");
+        let secret = told.and_then(|told| told.strip_suffix('\n'));
+        let secret = secret.expect("one line with the secret").to_owned();
+        // 256 bits in base64url.
+        assert_eq!(secret.len(), 43);
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        assert!(secret.bytes().all(is_plain), "{secret}");
+        let hash = Sha256::digest(&secret);
+        let digits: Vec<String> = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let line = format!("alice both news/*,. sha256:{}\n", digits.concat());
+        assert_eq!(text(&output.stdout), line);
+        secret
+    });
+    assert_ne!(first, second);
+}
+
+#[cfg(feature = "auth")]
+#[test]
+fn what_makes_no_token_is_refused_and_help_is_given() {
+    let help = output(&["token", "--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    assert!(text(&help.stdout).contains("Usage: fanfare token NAME --role ROLE"));
+    for (arguments, why) in [
+        (&[][..], "NAME, --role and --rooms are needed"),
+        (&["a", "--role", "both"], "NAME, --role and --rooms"),
+        (
+            &["a", "--role", "all", "--rooms", "*"],
+            "the role is none of",
+        ),
+        (
+            &["a", "--role", "both", "--rooms", "a*"],
+            "an asterisk within",
+        ),
+        (&["a", "--role", "both", "--rooms", "a b"], "hold spaces"),
+        (&["a", "b", "--role", "both", "--rooms", "a"], "\"b\""),
+        (&["#a", "--role", "both", "--rooms", "*"], "#"),
+        (&["ä", "--role", "both", "--rooms", "*"], "the name is not"),
+        (&["a", "--roles", "both"], "'--roles'"),
+    ] {
+        let arguments = [&["token"][..], arguments].concat();
+        let output = output(&arguments);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        assert!(
+            stderr.starts_with("fanfare: token: ") && stderr.contains(why),
+            "{stderr}"
+        );
+        assert!(
+            stderr.ends_with("\ntry 'fanfare token --help'\n"),
+            "{stderr}"
+        );
+        assert!(!stderr.contains("sha256"), "{stderr}");
+    }
+}
+
+#[cfg(not(feature = "auth"))]
+#[test]
+fn without_auth_its_flags_say_so() {
+    let why = "this binary was built without the feature auth";
+    for flag in ["--tokens", "--ticket-key"] {
+        let said = format!("{flag}: {why}");
+        check_refused(&mut fanfare(&[flag, "file"]), &[&said]);
+    }
+    check_refused(&mut fanfare(&["token", "alice"]), &["token: ", why]);
+}
+
 #[test]
 fn variables_are_used_flags_win_and_unknown_variables_are_warned_about() {
     let mut command = fanfare(&["--path", "/flag"]);

@@ -3,6 +3,9 @@
 //! Most tests run the server in a thread of their own, through the public API, on a port that the
 //! kernel chose. Nobody sleeps: every wait is for an event and has a deadline.
 
+#[path = "loopback/access.rs"]
+#[cfg(feature = "auth")]
+mod access;
 #[path = "support/process.rs"]
 #[cfg(feature = "cli")]
 mod binary;
@@ -31,5 +34,8 @@ mod refusals;
 mod rooms;
 #[path = "loopback/running.rs"]
 mod running;
+#[path = "support/scratch.rs"]
+#[cfg(feature = "auth")]
+mod scratch;
 #[path = "loopback/stopping.rs"]
 mod stopping;
