@@ -266,7 +266,7 @@ impl World {
     pub(crate) fn drain(&mut self, sure: u8) {
         if sure == 0 {
             self.is_drained = true;
-            self.hub.drain(self.now);
+            self.hub.drain(self.now, Duration::ZERO);
         }
     }
 

@@ -12,9 +12,11 @@ use crate::protocol::{CloseCode, FrameHeader, HandshakeError, Opcode};
 const MAX_DEADLINES_PER_TURN: usize = 1024;
 
 impl Hub {
-    /// Fires the deadlines that have passed: pings who is silent, gives up who does not answer.
+    /// Fires the deadlines that have passed: pings who is silent, gives up who does not answer,
+    /// and closes those whose turn it is in a [`drain`](Self::drain).
     pub fn advance(&mut self, now: Instant) {
         self.large.advance(now);
+        self.advance_drain(now);
         // However far behind the wheel is, it is turned to the present, and nobody is looked at in
         // each tick of that way.
         let present = self.wheel.reached(now);
@@ -41,7 +43,11 @@ impl Hub {
 
     /// When [`advance`](Self::advance) should be called again; `None` if nothing is ever due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = [self.wheel.next_deadline(), self.large.next_deadline()];
+        let deadlines = [
+            self.wheel.next_deadline(),
+            self.large.next_deadline(),
+            self.drain.next_deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 

@@ -26,6 +26,7 @@ mod config;
 mod deadline;
 mod dirty;
 mod disconnect;
+mod drain;
 mod handler;
 mod large;
 mod metrics;
@@ -49,6 +50,7 @@ pub use client::{ClientId, Peer, Traffic};
 pub use config::{HubConfig, HubConfigError, MAX_RECEIVE, SlowPolicy};
 use dirty::DirtyList;
 pub use disconnect::{Departure, Disconnect};
+use drain::Drain;
 pub use handler::{Broadcast, Handler, Outbox};
 use large::LargeFrames;
 pub use metrics::Metrics;
@@ -59,7 +61,9 @@ pub use room::RoomId;
 use room::Rooms;
 use wheel::TimerWheel;
 
-use crate::protocol::{CloseCode, HandshakeError, MessageKind};
+use crate::protocol::MessageKind;
+#[cfg(test)]
+use crate::protocol::{CloseCode, HandshakeError};
 
 /// Clients beyond `max_connections` that are taken in to be told so with a 503.
 pub const MAX_SURPLUS: usize = 64;
@@ -87,7 +91,7 @@ pub struct Hub {
     spares: Vec<Vec<u8>>,
     large: LargeFrames,
     next_generation: u32,
-    is_draining: bool,
+    drain: Drain,
     metrics: Metrics,
 }
 
@@ -122,7 +126,7 @@ impl Hub {
             spares: Vec::new(),
             large: LargeFrames::default(),
             next_generation: 0,
-            is_draining: false,
+            drain: Drain::default(),
             metrics: Metrics::default(),
         }
     }
@@ -167,7 +171,7 @@ impl Hub {
     /// # Panics
     /// If there are 2^32 clients.
     pub fn accept(&mut self, peer: Peer, now: Instant) -> Result<ClientId, Refusal> {
-        if self.is_draining {
+        if self.drain.has_begun() {
             return Err(Refusal::Draining);
         }
         let surplus = self.clients.len() >= self.config.max_connections;
@@ -326,27 +330,6 @@ impl Hub {
             traffic: client.traffic,
             peak_backlog: client.outgoing.peak(),
         })
-    }
-
-    /// Ends all connections: every open client gets Close 1001 behind what is queued for it, half-
-    /// open ones get a 503 or nothing, and nobody else is taken in. The hub is empty when all have
-    /// answered, or after `close_timeout`.
-    pub fn drain(&mut self, now: Instant) {
-        self.is_draining = true;
-        let ids: Vec<ClientId> = self.clients.iter().map(|(_, client)| client.id).collect();
-        for id in ids {
-            let Some(client) = self.client_mut(id) else {
-                continue;
-            };
-            match &client.phase {
-                Phase::Handshake(head) if head.is_empty() => {
-                    self.doom(id, Disconnect::Refused(HandshakeError::Draining));
-                }
-                Phase::Handshake(_) => self.refuse(id, HandshakeError::Draining, now),
-                Phase::Open(_) => self.close(id, CloseCode::GOING_AWAY, "", now),
-                Phase::Closing(_) | Phase::Lingering => {}
-            }
-        }
     }
 
     /// Where a client is connected from.

@@ -177,7 +177,7 @@ impl Hub {
     }
 
     /// Says the last word that the protocol has left in the scratch buffer.
-    fn end(&mut self, id: ClientId, why: Disconnect, now: Instant) {
+    pub(super) fn end(&mut self, id: ClientId, why: Disconnect, now: Instant) {
         let reply = self.take_reply();
         self.last_word(id, &reply, Phase::Lingering, why, now);
         self.put_reply(reply);
@@ -275,7 +275,7 @@ impl Hub {
         admission: &Admission,
         now: Instant,
     ) -> Result<(), HandshakeError> {
-        if self.is_draining {
+        if self.drain.has_begun() {
             return Err(HandshakeError::Draining);
         }
         let config = &self.config;

@@ -19,6 +19,13 @@ pub struct RoomId {
     generation: u32,
 }
 
+impl RoomId {
+    /// Its place in the table of rooms.
+    pub(super) fn index(self) -> u32 {
+        self.index
+    }
+}
+
 /// The clients of one path, and what was said to all of them in this turn.
 #[derive(Debug)]
 pub(super) struct Room {

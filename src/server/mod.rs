@@ -221,7 +221,7 @@ impl Server {
             report::draining(&self.hub);
             self.listeners.clear();
             self.shutdown_deadline = Some(now + self.shutdown_timeout);
-            self.hub.drain(now);
+            self.hub.drain(now, Duration::ZERO);
         }
     }
 

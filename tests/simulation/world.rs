@@ -282,7 +282,7 @@ impl World {
         let Self {
             hub, app, meter, ..
         } = self;
-        meter.count(|| hub.drain(now));
+        meter.count(|| hub.drain(now, Duration::ZERO));
         let cast = &mut app.cast;
         cast.is_draining = true;
         for who in 0..cast.peers.len() {

@@ -94,7 +94,7 @@ fn a_drain_tells_everyone_and_lets_nobody_in() {
     let mute = world.accept();
     world.receive(half, b"GET /ws HT");
     world.receive(open, &text("last"));
-    world.hub.drain(world.now);
+    world.hub.drain(world.now, Duration::ZERO);
     assert_eq!(
         world.hub.accept(Peer::Unix, world.now),
         Err(Refusal::Draining)

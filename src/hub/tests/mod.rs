@@ -3,6 +3,7 @@
 mod admission;
 mod closing;
 mod counting;
+mod drain;
 mod heartbeat;
 mod slow;
 mod speaking;
