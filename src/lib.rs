@@ -66,8 +66,8 @@ pub mod protocol;
 pub mod server;
 
 pub use hub::{
-    Admission, Broadcast, ClientId, Disconnect, Handler, Hub, HubConfig, HubConfigError, Network,
-    Outbox, Peer, Rate, RejectWith, Rejection, RoomId, SlowPolicy,
+    Admission, Broadcast, Change, ClientId, Disconnect, Handler, Hub, HubConfig, HubConfigError,
+    Network, Outbox, Peer, Rate, RejectWith, Rejection, RoomId, SlowPolicy,
 };
 pub use protocol::http::Request;
 pub use protocol::{

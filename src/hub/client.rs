@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::config::HubConfig;
 use super::disconnect::Disconnect;
@@ -202,17 +202,44 @@ impl Client {
         matches!(self.phase, Phase::Open(_)) && !self.doomed
     }
 
-    /// Enters the phase `Open`. The first Ping comes early by up to half an interval, so that
-    /// clients that came together are not pinged together for ever.
+    /// Enters the phase `Open`.
     pub(super) fn open(&mut self, connection: Connection, config: &HubConfig, now: Instant) {
+        self.phase = Phase::Open(connection);
+        self.next_due = Due::Ping;
+        self.due_at = now + self.first_ping(config.ping_interval);
+    }
+
+    /// The first Ping comes early by up to half an interval, so that clients that came together are
+    /// not pinged together for ever.
+    fn first_ping(&self, interval: Duration) -> Duration {
         /// 2^32 divided by the golden ratio: consecutive multiples of it lie far apart.
         const STEP: u32 = 0x9E37_79B9;
         const SPREAD: u32 = 1024;
 
-        self.phase = Phase::Open(connection);
         let spread = self.id.index.wrapping_mul(STEP) / (u32::MAX / SPREAD + 1);
-        self.next_due = Due::Ping;
-        self.due_at = now + config.ping_interval * (2 * SPREAD - spread) / (2 * SPREAD);
+        interval * (2 * SPREAD - spread) / (2 * SPREAD)
+    }
+
+    /// Brings forward what would be due too late by new settings. What is due earlier than they say
+    /// stays so once. The write timeout is not among this: it is added up anew each time.
+    pub(super) fn hasten(&mut self, old: &HubConfig, new: &HubConfig, now: Instant) {
+        let (before, after) = match self.next_due {
+            Due::Handshake => (old.handshake_timeout, new.handshake_timeout),
+            Due::Ping => (old.ping_interval, new.ping_interval),
+            Due::Pong => (old.pong_timeout, new.pong_timeout),
+            Due::Close => (old.close_timeout, new.close_timeout),
+            Due::Write => return,
+        };
+        if self.next_due != Due::Ping {
+            if after < before {
+                self.due_at = self.due_at.min(now + after);
+            }
+        } else if before.is_zero() {
+            // There was none so far.
+            self.due_at = now + self.first_ping(after);
+        } else if after < before {
+            self.due_at = self.due_at.min(now + self.first_ping(after));
+        }
     }
 
     /// Enters `Closing` or `Lingering`, for `cause` if it is the first.

@@ -224,6 +224,15 @@ pub enum HubConfigError {
         /// The setting.
         pong_timeout: Duration,
     },
+    /// Closing everybody would not be over when the server ends.
+    Drain {
+        /// The setting.
+        delay: Duration,
+        /// The setting.
+        time: Duration,
+        /// The setting.
+        shutdown_timeout: Duration,
+    },
     /// A setting that must not be zero.
     Zero(&'static str),
     /// A duration of more than a year.
@@ -248,6 +257,15 @@ impl fmt::Display for HubConfigError {
             } => write!(
                 f,
                 "ping interval {ping_interval:?} is not longer than pong timeout {pong_timeout:?}"
+            ),
+            Self::Drain {
+                delay,
+                time,
+                shutdown_timeout,
+            } => write!(
+                f,
+                "drain delay {delay:?} and drain time {time:?} together are not shorter than \
+                 shutdown timeout {shutdown_timeout:?}"
             ),
             Self::Zero(name) => write!(f, "{name} must not be 0"),
             Self::TooLong(name) => write!(f, "{name} is longer than a year"),

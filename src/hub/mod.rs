@@ -21,6 +21,7 @@
 
 mod admission;
 mod batch;
+mod changes;
 mod client;
 mod config;
 mod deadline;
@@ -34,6 +35,7 @@ mod network;
 mod outgoing;
 mod rate;
 mod receive;
+mod reconfigure;
 mod room;
 mod routes;
 mod speak;
@@ -45,6 +47,8 @@ use std::time::Instant;
 use slab::Slab;
 
 pub use admission::{Admission, RejectWith, Rejection};
+pub use changes::Change;
+pub(crate) use changes::{Changes, Setting};
 use client::{Client, Phase};
 pub use client::{ClientId, Peer, Traffic};
 pub use config::{HubConfig, HubConfigError, MAX_RECEIVE, SlowPolicy};

@@ -168,15 +168,28 @@ impl Connection {
         }
     }
 
-    /// Lets go of what is complete.
-    fn release(&mut self) {
-        if self
+    /// Changes the limits while the connection is open. A message that is arriving is held to them
+    /// as if its header came now.
+    ///
+    /// # Errors
+    /// If it is too long for them: the connection has failed, as by [`receive`](Self::receive).
+    pub fn set_limits(&mut self, new: Limits, output: &mut Vec<u8>) -> Result<(), ProtocolError> {
+        self.limits = new;
+        let arriving = self
             .partial
             .as_ref()
-            .is_some_and(|partial| partial.is_done())
-        {
-            self.partial = None;
+            .map_or(0, |partial| partial.announced());
+        if self.state == State::Open && arriving > new.max_message_size {
+            let error = ProtocolError::MessageTooBig;
+            self.fail(error.close_code(), error.reason(), output);
+            return Err(error);
         }
+        Ok(())
+    }
+
+    /// Lets go of what is complete.
+    fn release(&mut self) {
+        self.partial.take_if(|partial| partial.is_done());
     }
 
     /// Begins the closing handshake: appends a Close, after which nothing more may be sent. The

@@ -71,6 +71,11 @@ impl MessageAssembler {
         self.kind.is_some()
     }
 
+    /// Bytes that have arrived of it.
+    pub(super) fn len(&self) -> usize {
+        self.payload.len()
+    }
+
     /// Admits a data frame by its header: is it the one that belongs here, and is there room?
     ///
     /// # Errors

@@ -67,6 +67,26 @@ impl OriginPattern {
     }
 }
 
+impl fmt::Display for OriginPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::SameOrigin => f.write_str("same-origin"),
+            Self::Exact(origin) => write_origin(f, "", origin),
+            Self::Subdomains(parent) => write_origin(f, "*.", parent),
+        }
+    }
+}
+
+fn write_origin(f: &mut fmt::Formatter<'_>, labels: &str, origin: &Origin) -> fmt::Result {
+    let Origin { scheme, host, port } = origin;
+    write!(f, "{scheme}://{labels}{host}")?;
+    match port.filter(|port| Some(*port) != default_port(scheme)) {
+        Some(port) => write!(f, ":{port}"),
+        None => Ok(()),
+    }
+}
+
 impl FromStr for OriginPattern {
     type Err = InvalidOrigin;
 

@@ -37,6 +37,13 @@ impl Partial {
         is_between_frames && self.control.is_empty() && !self.message.is_under_way()
     }
 
+    /// How long the message is as far as that is known: what has arrived of it, and what the frame
+    /// that is arriving still misses.
+    pub(super) fn announced(&self) -> usize {
+        let data = self.frame.filter(|frame| !frame.opcode.is_control());
+        self.message.len() + data.map_or(0, |frame| frame.missing)
+    }
+
     /// Where the rest of a data frame can be read to; see
     /// [`Connection::landing`](super::Connection::landing).
     pub(super) fn landing(

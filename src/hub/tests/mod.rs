@@ -5,6 +5,7 @@ mod closing;
 mod counting;
 mod drain;
 mod heartbeat;
+mod reconfigure;
 mod slow;
 mod speaking;
 
