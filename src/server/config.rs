@@ -24,11 +24,11 @@ pub struct ServerConfig {
     /// Whether other processes may listen at the same TCP addresses, and share what comes
     /// (`SO_REUSEPORT`). Default no.
     pub reuse_port: bool,
-    /// From the signal to stop to the end of listening: time for load balancers to look elsewhere.
-    /// Default zero.
+    /// From the signal to stop to the end of listening: time for load balancers to look elsewhere,
+    /// so it is waited for even if nobody is connected. Default zero.
     pub drain_delay: Duration,
     /// How long it takes to close all clients, evenly. They hear 1012 then, and 1001 if it is zero.
-    /// Default zero: all at once.
+    /// Default zero: all at once. Together with `drain_delay` shorter than `shutdown_timeout`.
     pub drain_time: Duration,
     /// From the signal to stop, or [`Server::drain`](super::Server::drain), to the end of
     /// [`Server::run`](super::Server::run), whoever is still connected. Default 30 s.
@@ -62,6 +62,14 @@ impl ServerConfig {
         }
         if self.shutdown_timeout > HubConfig::MAX_DURATION {
             return Err(HubConfigError::TooLong("shutdown timeout"));
+        }
+        let drain = self.drain_delay.saturating_add(self.drain_time);
+        if !drain.is_zero() && drain >= self.shutdown_timeout {
+            return Err(HubConfigError::Drain {
+                delay: self.drain_delay,
+                time: self.drain_time,
+                shutdown_timeout: self.shutdown_timeout,
+            });
         }
         self.hub.check()
     }
@@ -128,6 +136,26 @@ impl fmt::Display for ListenAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_drain_ends_before_the_server() {
+        let check = |delay: u64, time: u64, timeout: u64| {
+            let config = ServerConfig {
+                drain_delay: Duration::from_millis(delay),
+                drain_time: Duration::from_millis(time),
+                shutdown_timeout: Duration::from_millis(timeout),
+                ..ServerConfig::default()
+            };
+            config.check().map_err(|error| error.to_string())
+        };
+        assert_eq!(check(0, 0, 1), Ok(()));
+        assert_eq!(check(4000, 5999, 10_000), Ok(()));
+        let error = "drain delay 4s and drain time 6s together are not shorter than \
+                     shutdown timeout 10s";
+        assert_eq!(check(4000, 6000, 10_000), Err(error.to_owned()));
+        assert!(check(10_000, 0, 10_000).is_err() && check(0, 10_000, 10_000).is_err());
+        assert!(check(u64::MAX, u64::MAX, 10_000).is_err());
+    }
 
     #[test]
     fn addresses_are_read_and_printed() {

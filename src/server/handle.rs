@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use mio::{Registry, Token, Waker};
@@ -18,7 +18,6 @@ const MAX_PENDING: usize = 1024;
 pub struct ServerHandle {
     shared: Arc<Shared>,
     sender: SyncSender<Publication>,
-    max_message_size: usize,
 }
 
 /// Why something was not published.
@@ -59,7 +58,7 @@ impl ServerHandle {
         kind: MessageKind,
         payload: Vec<u8>,
     ) -> Result<(), PublishError> {
-        if payload.len() > self.max_message_size {
+        if payload.len() > self.shared.max_message_size.load(Ordering::Relaxed) {
             return Err(PublishError::TooBig);
         }
         if kind == MessageKind::Text && std::str::from_utf8(&payload).is_err() {
@@ -113,6 +112,8 @@ struct Shared {
     /// Whether the loop has been woken and has not looked yet.
     is_woken: AtomicBool,
     stop: AtomicBool,
+    /// The server may change it while handles are there.
+    max_message_size: AtomicUsize,
 }
 
 impl Shared {
@@ -125,12 +126,17 @@ impl Shared {
 }
 
 impl Mailbox {
-    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
+    pub(super) fn new(
+        registry: &Registry,
+        token: Token,
+        max_message_size: usize,
+    ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(MAX_PENDING);
         let shared = Arc::new(Shared {
             waker: Waker::new(registry, token)?,
             is_woken: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            max_message_size: AtomicUsize::new(max_message_size),
         });
         Ok(Self {
             shared,
@@ -141,13 +147,14 @@ impl Mailbox {
         })
     }
 
-    pub(super) fn handle(&self, max_message_size: usize) -> ServerHandle {
+    pub(super) fn handle(&self) -> ServerHandle {
         let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
-        ServerHandle {
-            shared,
-            sender,
-            max_message_size,
-        }
+        ServerHandle { shared, sender }
+    }
+
+    /// From now on handles take messages of at most this size.
+    pub(super) fn set_max_message_size(&self, max: usize) {
+        self.shared.max_message_size.store(max, Ordering::Relaxed);
     }
 
     /// Whether something may be waiting that no event will tell of again.

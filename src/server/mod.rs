@@ -12,16 +12,18 @@ mod config;
 mod descriptors;
 mod handle;
 mod listener;
+mod reconfigure;
 mod report;
 mod signals;
 mod socket;
+mod stop;
 mod stream;
 mod throttle;
 mod turn;
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::{Events, Poll, Token};
 
@@ -35,6 +37,8 @@ use listener::Listener;
 use report::Report;
 use signals::Signals;
 use socket::Socket;
+pub use stop::Outcome;
+use stop::Stop;
 
 use crate::hub::{ClientId, Handler, Hub, MAX_RECEIVE};
 
@@ -43,21 +47,11 @@ const MAX_EVENTS: usize = 1024;
 
 const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
+const RELOADS: Token = Token(usize::MAX - 2);
 /// The first listener's token; the others lie below it, and clients' from 0 on.
-const LISTENERS: usize = usize::MAX - 2;
+const LISTENERS: usize = usize::MAX - 3;
 /// Listeners that there may be.
 const MAX_LISTENERS: usize = 1024;
-
-/// How [`Server::run`] ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All clients were told, and have gone.
-    Drained,
-    /// Some had not gone after `shutdown_timeout`.
-    TimedOut,
-    /// A second signal came while some had not gone.
-    Interrupted,
-}
 
 /// A WebSocket server: a [`Hub`], its sockets, and the loop that joins them.
 #[derive(Debug)]
@@ -80,15 +74,20 @@ pub struct Server {
     /// Whether what other threads say is said before clients are read.
     mail_goes_first: bool,
     signals: Option<Signals>,
-    signals_are_ready: bool,
+    /// SIGHUP, where somebody asked for it.
+    reloads: Option<Signals>,
+    /// Whether SIGHUP has come and nobody has taken note of it yet.
+    wants_reload: bool,
     clock: Clock,
     report: Report,
     /// When accepting resumes after descriptors ran out.
     accept_again: Option<Instant>,
-    shutdown_timeout: Duration,
-    /// Set while draining: when [`run`](Self::run) ends at the latest.
-    shutdown_deadline: Option<Instant>,
-    is_interrupted: bool,
+    /// What holds now; the hub's part is the hub's as well.
+    config: ServerConfig,
+    /// Whether [`run`](Self::run) has told where it listens.
+    is_announced: bool,
+    /// Set while the server comes to its end.
+    stop: Option<Stop>,
 }
 
 impl Server {
@@ -99,7 +98,8 @@ impl Server {
     pub fn bind(config: ServerConfig) -> Result<Self, BindError> {
         config.check().map_err(BindError::Config)?;
         let poll = Poll::new().map_err(BindError::Loop)?;
-        let mailbox = Mailbox::new(poll.registry(), WAKER).map_err(BindError::Loop)?;
+        let mailbox = Mailbox::new(poll.registry(), WAKER, config.hub.limits.max_message_size)
+            .map_err(BindError::Loop)?;
         let mut listeners = Vec::new();
         for address in &config.listen {
             for mut listener in Listener::open(address)? {
@@ -123,20 +123,21 @@ impl Server {
             listeners,
             first_listener: 0,
             sockets: Vec::new(),
-            hub: Hub::new(config.hub, now),
+            hub: Hub::new(config.hub.clone(), now),
             ready: VecDeque::new(),
             dirty: Vec::new(),
             buffer: vec![0; MAX_RECEIVE].into_boxed_slice(),
             mailbox,
             mail_goes_first: false,
             signals: None,
-            signals_are_ready: false,
+            reloads: None,
+            wants_reload: false,
             clock,
             report: Report::default(),
             accept_again: None,
-            shutdown_timeout: config.shutdown_timeout,
-            shutdown_deadline: None,
-            is_interrupted: false,
+            config,
+            is_announced: false,
+            stop: None,
         })
     }
 
@@ -150,21 +151,12 @@ impl Server {
 
     /// Publishes to this server, or stops it, from another thread.
     pub fn handle(&self) -> ServerHandle {
-        self.mailbox
-            .handle(self.hub.config().limits.max_message_size)
+        self.mailbox.handle()
     }
 
     /// The clients and rooms.
     pub fn hub(&self) -> &Hub {
         &self.hub
-    }
-
-    /// From now on SIGTERM and SIGINT drain this server instead of ending the process; a second
-    /// one ends [`run`](Self::run) at once. They are caught for good: once the server is gone they
-    /// do nothing.
-    pub fn stop_on_signals(&mut self) -> io::Result<()> {
-        self.signals = Some(Signals::new(self.poll.registry(), SIGNALS)?);
-        Ok(())
     }
 
     /// Turns the loop until the server has been drained: by a signal, by a handle, or by
@@ -173,14 +165,33 @@ impl Server {
     /// # Errors
     /// If the kernel's event queue fails; nothing that a client does is an error.
     pub fn run(&mut self, handler: &mut dyn Handler) -> io::Result<Outcome> {
-        for address in self.local_addresses() {
-            report::listening(&address);
+        loop {
+            if let Some(outcome) = self.run_until_reload(handler)? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// The same, but it returns with `None` as well when SIGHUP has come, for whoever asked for
+    /// that by [`reload_on_signal`](Self::reload_on_signal): [`reconfigure`](Self::reconfigure),
+    /// and call it again.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_until_reload(&mut self, handler: &mut dyn Handler) -> io::Result<Option<Outcome>> {
+        if !std::mem::replace(&mut self.is_announced, true) {
+            for address in self.local_addresses() {
+                report::listening(&address);
+            }
         }
         loop {
             self.turn(handler)?;
             if let Some(outcome) = self.outcome() {
                 report::stopped(&self.hub, outcome);
-                return Ok(outcome);
+                return Ok(Some(outcome));
+            }
+            if self.take_reload() {
+                return Ok(None);
             }
         }
     }
@@ -207,35 +218,6 @@ impl Server {
         self.flush(now);
         self.reap(now, handler);
         Ok(())
-    }
-
-    /// Stops listening and ends all connections: Close 1001 behind what is queued, then
-    /// `shutdown_timeout` for everybody to go.
-    pub fn drain(&mut self) {
-        let now = self.clock.now();
-        self.drain_at(now);
-    }
-
-    fn drain_at(&mut self, now: Instant) {
-        if self.shutdown_deadline.is_none() {
-            report::draining(&self.hub);
-            self.listeners.clear();
-            self.shutdown_deadline = Some(now + self.shutdown_timeout);
-            self.hub.drain(now, Duration::ZERO);
-        }
-    }
-
-    /// How the server ended; `None` while it runs, or drains. For those who call
-    /// [`turn`](Self::turn) themselves: there is nothing left to turn then.
-    pub fn outcome(&mut self) -> Option<Outcome> {
-        let deadline = self.shutdown_deadline?;
-        if self.hub.is_empty() {
-            Some(Outcome::Drained)
-        } else if self.is_interrupted {
-            Some(Outcome::Interrupted)
-        } else {
-            (self.clock.now() >= deadline).then_some(Outcome::TimedOut)
-        }
     }
 }
 

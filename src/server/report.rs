@@ -7,7 +7,7 @@ use std::time::Instant;
 use log::{Level, debug, info, log_enabled, warn};
 
 use super::Outcome;
-use super::config::ListenAddress;
+use super::config::{ListenAddress, ServerConfig};
 use super::throttle::Throttle;
 use crate::hub::{ClientId, Departure, Disconnect, Hub};
 use crate::protocol::HandshakeError;
@@ -19,6 +19,7 @@ pub(super) struct Report {
     accept: Throttle,
     origin: Throttle,
     slow: Throttle,
+    too_big: Throttle,
 }
 
 pub(super) fn listening(address: &ListenAddress) {
@@ -28,8 +29,22 @@ pub(super) fn listening(address: &ListenAddress) {
     }
 }
 
-pub(super) fn draining(hub: &Hub) {
-    info!("stopping clients={}", hub.len());
+pub(super) fn stopping(hub: &Hub, config: &ServerConfig) {
+    info!(
+        "stopping clients={} drain_delay={:?} drain_time={:?} shutdown_timeout={:?}",
+        hub.len(),
+        config.drain_delay,
+        config.drain_time,
+        config.shutdown_timeout,
+    );
+}
+
+pub(super) fn stopped_listening(hub: &Hub) {
+    info!("no longer listening clients={}", hub.len());
+}
+
+pub(super) fn reload_ignored() {
+    info!("SIGHUP ignored: the server is stopping");
 }
 
 /// Every connection is either left or has gone for one of the causes, which are told if they are
@@ -101,6 +116,12 @@ impl Report {
     pub(super) fn cannot_accept(&mut self, error: &io::Error, now: Instant) {
         if let Some(suppressed) = self.accept.admit(now) {
             warn!("cannot accept, resting for 100ms: {error} suppressed={suppressed}");
+        }
+    }
+
+    pub(super) fn too_big(&mut self, size: usize, now: Instant) {
+        if let Some(suppressed) = self.too_big.admit(now) {
+            warn!("published message dropped, max_message_size: {size} suppressed={suppressed}");
         }
     }
 

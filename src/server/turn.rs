@@ -8,8 +8,9 @@ use mio::Token;
 use super::listener::Listener;
 use super::signals::Signals;
 use super::socket::{Socket, Stream};
+use super::stop::Stop;
 use super::stream::{self, Filled};
-use super::{LISTENERS, MAX_EVENTS, MAX_LISTENERS, SIGNALS, Server, WAKER, report};
+use super::{LISTENERS, MAX_EVENTS, MAX_LISTENERS, RELOADS, SIGNALS, Server, WAKER, report};
 use crate::hub::{ClientId, Disconnect, Handler, Refusal};
 
 /// Waits of one turn, all but the first without waiting: enough for 65,536 sockets, and for signals
@@ -62,7 +63,8 @@ impl Server {
             count += 1;
             match event.token() {
                 WAKER => {}
-                SIGNALS => self.signals_are_ready = true,
+                SIGNALS => self.signals.iter_mut().for_each(Signals::note_event),
+                RELOADS => self.reloads.iter_mut().for_each(Signals::note_event),
                 Token(index) if index > LISTENERS - MAX_LISTENERS => {
                     if let Some(listener) = self.listeners.get_mut(LISTENERS - index) {
                         listener.is_ready = true;
@@ -98,25 +100,12 @@ impl Server {
         [
             self.hub.next_deadline(),
             self.accept_again,
-            self.shutdown_deadline,
+            self.stop.as_ref().map(Stop::next_deadline),
         ]
         .into_iter()
         .flatten()
         .min()
         .map(|deadline| deadline.saturating_duration_since(now))
-    }
-
-    /// Does what signals want.
-    pub(super) fn obey(&mut self, now: Instant) -> io::Result<()> {
-        let mut signals = 0;
-        if std::mem::take(&mut self.signals_are_ready) {
-            signals = self.signals.as_mut().map_or(Ok(0), Signals::take)?;
-        }
-        self.is_interrupted |= signals > 0 && (signals > 1 || self.shutdown_deadline.is_some());
-        if signals > 0 {
-            self.drain_at(now);
-        }
-        Ok(())
     }
 
     pub(super) fn accept(&mut self, now: Instant) {
@@ -255,6 +244,11 @@ impl Server {
             let Some(publication) = self.mailbox.take() else {
                 break;
             };
+            if publication.payload.len() > self.config.hub.limits.max_message_size {
+                // It was taken before the limit was lowered.
+                self.report.too_big(publication.payload.len(), now);
+                continue;
+            }
             self.hub
                 .publish(&publication.room, publication.kind, &publication.payload);
         }

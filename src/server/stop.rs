@@ -1,0 +1,124 @@
+//! The end: announced, no longer listening, everybody closed, and the deadline of it all.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::signals::{self, Signals};
+use super::{SIGNALS, Server, report};
+
+/// How [`Server::run`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All clients were told, and have gone.
+    Drained,
+    /// Some had not gone after `shutdown_timeout`.
+    TimedOut,
+    /// A second signal came while some had not gone.
+    Interrupted,
+}
+
+/// A stop that is under way.
+#[derive(Debug)]
+pub(super) struct Stop {
+    /// When listening ends; `None` when it has ended.
+    listening_ends: Option<Instant>,
+    /// The settings when it began.
+    drain_delay: Duration,
+    drain_time: Duration,
+    /// When everything ends.
+    deadline: Instant,
+    /// Whether somebody does not want to wait for it.
+    is_interrupted: bool,
+}
+
+impl Stop {
+    pub(super) fn next_deadline(&self) -> Instant {
+        self.listening_ends.unwrap_or(self.deadline)
+    }
+}
+
+impl Server {
+    /// From now on SIGTERM and SIGINT drain this server instead of ending the process; a second
+    /// one ends [`run`](Self::run) at once. They are caught for good: once the server is gone they
+    /// do nothing.
+    pub fn stop_on_signals(&mut self) -> io::Result<()> {
+        let signals = Signals::new(self.poll.registry(), SIGNALS, signals::STOP)?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+
+    /// Ends the server, as SIGTERM does:
+    ///
+    /// 1. the hub [is not ready](crate::Hub::is_ready) any more, and everything goes on for
+    ///    `drain_delay`, newcomers included;
+    /// 2. the server stops listening, and closes its clients behind what is queued for them: evenly
+    ///    over `drain_time` with 1012, or all at once with 1001 if that is zero;
+    /// 3. it waits for them to go, but no longer than `shutdown_timeout` from now.
+    ///
+    /// A second call has no effect.
+    pub fn drain(&mut self) {
+        let now = self.clock.now();
+        self.drain_at(now);
+    }
+
+    pub(super) fn drain_at(&mut self, now: Instant) {
+        if self.stop.is_some() {
+            return;
+        }
+        report::stopping(&self.hub, &self.config);
+        self.hub.announce_drain();
+        self.stop = Some(Stop {
+            listening_ends: Some(now + self.config.drain_delay),
+            drain_delay: self.config.drain_delay,
+            drain_time: self.config.drain_time,
+            deadline: now + self.config.shutdown_timeout,
+            is_interrupted: false,
+        });
+        self.go_on_stopping(now);
+    }
+
+    /// Stops listening when it is time.
+    fn go_on_stopping(&mut self, now: Instant) {
+        let Some(stop) = &mut self.stop else { return };
+        if stop.listening_ends.is_none_or(|at| now < at) {
+            return;
+        }
+        stop.listening_ends = None;
+        self.listeners.clear();
+        if !stop.drain_delay.is_zero() {
+            report::stopped_listening(&self.hub);
+        }
+        self.hub.drain(now, stop.drain_time);
+    }
+
+    /// Does what signals want, and goes on with what they wanted before.
+    pub(super) fn obey(&mut self, now: Instant) -> io::Result<()> {
+        let stops = self.signals.as_mut().map_or(Ok(0), Signals::take)?;
+        if stops > 0 {
+            let is_second = stops > 1 || self.stop.is_some();
+            self.drain_at(now);
+            if let Some(stop) = &mut self.stop {
+                stop.is_interrupted |= is_second;
+            }
+        }
+        let reloads = self.reloads.as_mut().map_or(Ok(0), Signals::take)?;
+        self.wants_reload |= reloads > 0;
+        self.go_on_stopping(now);
+        Ok(())
+    }
+
+    /// How the server ended; `None` while it runs, or drains. For those who call
+    /// [`turn`](Self::turn) themselves: there is nothing left to turn then.
+    pub fn outcome(&mut self) -> Option<Outcome> {
+        let stop = self.stop.as_ref()?;
+        let (deadline, is_interrupted) = (stop.deadline, stop.is_interrupted);
+        let is_listening = stop.listening_ends.is_some();
+        if self.hub.is_empty() && (is_interrupted || !is_listening) {
+            Some(Outcome::Drained)
+        } else if is_interrupted {
+            Some(Outcome::Interrupted)
+        } else {
+            (self.clock.now() >= deadline).then_some(Outcome::TimedOut)
+        }
+    }
+}
