@@ -1,5 +1,6 @@
 //! From what was said, on the command line and in the environment, to settings that hold.
 
+mod file;
 mod values;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use log::LevelFilter;
 
 use crate::cli::{Arguments, nearest};
 use crate::flags::{FLAGS, Flag, VARIABLE_PREFIX};
+pub(crate) use file::ConfigFile;
 use values::{
     count, count_limit, duration, each, file, mode, parsed, path, rate, size, size_limit,
     subprotocol, switch, timeout, word,
@@ -72,38 +74,42 @@ pub(crate) struct TlsFiles {
 }
 
 impl Settings {
-    /// Understands a command line and an environment. A flag wins over its variable.
+    /// Understands a command line, an environment and a file. A flag wins over its variable, and
+    /// both win over the file.
     ///
     /// # Errors
     /// The first value that cannot be understood, or the first contradiction between two.
     pub(crate) fn new(
         arguments: &Arguments,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
+        file: Option<&ConfigFile>,
     ) -> Result<Self, ConfigError> {
-        let mut settings = Self {
-            server: ServerConfig::default(),
-            max_connections: None,
-            echo: true,
-            access: AccessSettings::default(),
-            tls: TlsFiles::default(),
-            file: None,
-            explain_memory: false,
-            log_level: LevelFilter::Info,
-            warnings: Vec::new(),
-        };
-        // 1. The environment, as far as the command line is silent. Sorted: its own order means
-        // nothing, and must not decide which error is the first.
+        let mut settings = Self::unsaid();
+        // Sorted: the environment's own order means nothing, and must not decide which error is the
+        // first. Compose files and units set variables to nothing where they mean "not set".
         let ours = environment.into_iter().filter_map(|(variable, value)| {
             Some((variable.into_string().ok()?, value))
                 .filter(|(variable, _)| variable.starts_with(VARIABLE_PREFIX))
         });
-        for (variable, value) in ours.collect::<BTreeMap<_, _>>() {
+        let variables: BTreeMap<String, OsString> = ours.collect();
+        let is_flagged = |flag: &Flag| arguments.values(flag).is_some();
+        // 1. The file, as far as the others are silent.
+        let has_variable = |flag: &Flag| {
+            let value = flag.variable().and_then(|name| variables.get(&name));
+            value.is_some_and(|value| !value.is_empty())
+        };
+        for entry in file.map_or(&[][..], ConfigFile::entries) {
+            if !is_overridden(entry.flag, |rival| is_flagged(rival) || has_variable(rival)) {
+                settings.set_from(entry)?;
+            }
+        }
+        // 2. The environment, as far as the command line is silent.
+        for (variable, value) in variables {
             let Some(flag) = FLAGS.iter().find(|flag| is_variable_of(flag, &variable)) else {
                 settings.warnings.push(unknown_variable(&variable));
                 continue;
             };
-            // Compose files and units set variables to nothing where they mean "not set".
-            if !value.is_empty() && !is_overridden(flag, arguments) {
+            if !value.is_empty() && !is_overridden(flag, is_flagged) {
                 let said = values_of(flag, value).and_then(|values| settings.set(flag, &values));
                 said.map_err(|why| ConfigError::Invalid {
                     setting: variable,
@@ -111,7 +117,7 @@ impl Settings {
                 })?;
             }
         }
-        // 2. The command line.
+        // 3. The command line.
         for flag in FLAGS {
             if let Some(values) = arguments.values(flag) {
                 let setting = format!("--{}", flag.name);
@@ -130,12 +136,32 @@ impl Settings {
                 "--verbose contradicts --quiet".to_owned(),
             ));
         }
-        // 3. How they fit together.
+        // 4. How they fit together.
         let check = settings.server.check();
         check.map_err(|error| ConfigError::Contradiction(error.to_string()))?;
         let own = &settings.server.hub.handshake.subprotocols;
         settings.access.subprotocols.clone_from(own);
+        let access = &settings.access;
+        if access.token_in_query && access.tokens.is_none() && access.ticket_key.is_none() {
+            let warning = "--token-in-query means nothing without --tokens or --ticket-key";
+            settings.warnings.push(warning.to_owned());
+        }
         Ok(settings)
+    }
+
+    /// What holds if nothing is said.
+    fn unsaid() -> Self {
+        Self {
+            server: ServerConfig::default(),
+            max_connections: None,
+            echo: true,
+            access: AccessSettings::default(),
+            tls: TlsFiles::default(),
+            file: None,
+            explain_memory: false,
+            log_level: LevelFilter::Info,
+            warnings: Vec::new(),
+        }
     }
 
     /// Sets what a flag says; the error says what is wrong with the values.
@@ -288,6 +314,22 @@ pub(crate) enum ConfigError {
     },
     /// Settings that contradict each other.
     Contradiction(String),
+    /// A file that cannot be read.
+    Unreadable {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A line of a file that cannot be understood.
+    Line {
+        /// Where the file is.
+        path: PathBuf,
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -295,6 +337,8 @@ impl fmt::Display for ConfigError {
         match self {
             Self::Invalid { setting, why } => write!(f, "{setting}: {why}"),
             Self::Contradiction(why) => f.write_str(why),
+            Self::Unreadable { path, why } => write!(f, "cannot read {}: {why}", path.display()),
+            Self::Line { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
         }
     }
 }
@@ -305,14 +349,14 @@ fn is_variable_of(flag: &Flag, variable: &str) -> bool {
     flag.variable().is_some_and(|name| name == variable)
 }
 
-/// Whether the command line leaves a variable nothing to say. `-v` and `-q` are two words on one
-/// matter.
-fn is_overridden(flag: &Flag, arguments: &Arguments) -> bool {
+/// Whether those who win leave a flag nothing to say: whether they said it. `-v` and `-q` are two
+/// words on one matter.
+fn is_overridden(flag: &Flag, is_said: impl Fn(&Flag) -> bool) -> bool {
     let is_loudness = |flag: &Flag| matches!(flag.name, "verbose" | "quiet");
     let mut rivals = FLAGS
         .iter()
         .filter(|rival| rival.name == flag.name || (is_loudness(flag) && is_loudness(rival)));
-    rivals.any(|rival| arguments.values(rival).is_some())
+    rivals.any(is_said)
 }
 
 /// What a variable says: of a repeatable flag several things, with commas between them.
@@ -359,7 +403,7 @@ mod tests {
             let (name, value) = pair.split_once('=').unwrap();
             (OsString::from(name), OsString::from(value))
         });
-        Settings::new(&arguments, environment)
+        Settings::new(&arguments, environment, None)
     }
 
     fn complaint(line: &str, environment: &str) -> String {

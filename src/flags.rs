@@ -9,6 +9,7 @@ pub(crate) use table::FLAGS;
 pub(crate) const VARIABLE_PREFIX: &str = "FANFARE_";
 
 /// One flag: how it is written, what it takes, and what it says of itself.
+#[derive(Debug)]
 pub(crate) struct Flag {
     /// Its long name, without the dashes.
     pub(crate) name: &'static str,

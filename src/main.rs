@@ -6,22 +6,23 @@
 mod access;
 mod cli;
 mod config;
+mod descriptors;
 mod flags;
 mod log_writer;
+mod reload;
 
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use env_logger::Target;
-use fanfare::server::{max_connections_for, raise_descriptor_limit};
 use fanfare::{Broadcast, Outcome, Server};
 use log::{LevelFilter, info, warn};
 
-use crate::access::{Access, Gate};
+use crate::access::Gate;
 use crate::cli::{Arguments, Command};
-use crate::config::Settings;
 use crate::log_writer::LogWriter;
+use crate::reload::{Loaded, Service};
 
 fn main() -> ExitCode {
     // Ends, in whatever way this function does, when the last lines are written.
@@ -70,17 +71,18 @@ impl Failure {
 
 /// Serves until the server has been stopped. Leaves the log's writer in `log`.
 fn serve(arguments: &Arguments, log: &mut Option<LogWriter>) -> Result<(), Failure> {
-    let settings = Settings::new(arguments, std::env::vars_os()).map_err(Failure::usage)?;
+    let loaded = Loaded::load(arguments).map_err(Failure::usage)?;
+    let Loaded {
+        mut settings,
+        access,
+    } = loaded;
     *log = Some(start_log(settings.log_level)?);
     for warning in &settings.warnings {
         warn!("{warning}");
     }
-    let access = Access::load(&settings.access).map_err(Failure::usage)?;
-    let mut gate = Gate::new(Broadcast::new(settings.echo), access);
-    let mut config = settings.server;
-    let descriptor_limit = raise_limit();
-    config.hub.max_connections = max_connections(settings.max_connections, descriptor_limit)
-        .unwrap_or(config.hub.max_connections);
+    let descriptor_limit = descriptors::raise_limit();
+    descriptors::settle_max_connections(&mut settings, descriptor_limit);
+    let config = &settings.server;
     info!(
         "fanfare {} descriptor_limit={} max_connections={} max_rooms={} max_message_size={} \
          max_client_buffer={} features={}",
@@ -92,34 +94,20 @@ fn serve(arguments: &Arguments, log: &mut Option<LogWriter>) -> Result<(), Failu
         config.hub.max_client_buffer,
         cli::features(),
     );
-    let mut server = Server::bind(config).map_err(Failure::run_time)?;
+    let mut server = Server::bind(config.clone()).map_err(Failure::run_time)?;
     server.stop_on_signals().map_err(Failure::run_time)?;
-    match server.run(&mut gate).map_err(Failure::run_time)? {
+    server.reload_on_signal().map_err(Failure::run_time)?;
+    let service = Service {
+        server,
+        arguments,
+        descriptor_limit,
+        gate: Gate::new(Broadcast::new(settings.echo), access),
+        settings,
+    };
+    match service.run().map_err(Failure::run_time)? {
         Outcome::Drained | Outcome::TimedOut => Ok(()),
         Outcome::Interrupted => Err(Failure::run_time("stopped at once by a second signal")),
     }
-}
-
-/// Raises the descriptor limit as far as it goes, and says how far that was.
-fn raise_limit() -> Option<u64> {
-    let limit = raise_descriptor_limit();
-    limit
-        .inspect_err(|error| warn!("cannot raise the descriptor limit: {error}"))
-        .ok()
-}
-
-/// How many clients there may be: as many as were asked for, or as there are descriptors for.
-fn max_connections(asked: Option<usize>, descriptor_limit: Option<u64>) -> Option<usize> {
-    let possible = descriptor_limit.map(max_connections_for);
-    if let (Some(asked), Some(possible)) = (asked, possible) {
-        if asked > possible {
-            warn!(
-                "max_connections={asked} but descriptors for {possible}: raise the hard limit \
-                 (ulimit -Hn, LimitNOFILE=)"
-            );
-        }
-    }
-    asked.or(possible)
 }
 
 /// Logs to stderr, without ever waiting for it. `RUST_LOG`, where it is set, overrides the level.

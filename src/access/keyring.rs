@@ -11,7 +11,7 @@ use super::tokens::Tokens;
 use crate::config::AccessSettings;
 
 /// The tokens and the key of tickets, as far as there are any.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Keyring {
     tokens: Option<Tokens>,
     ticket_key: Option<TicketKey>,

@@ -24,7 +24,7 @@ mod tokens;
 use fanfare::{
     Admission, ClientId, Disconnect, Handler, Message, Outbox, Peer, Rejection, Request,
 };
-use log::{debug, warn};
+use log::debug;
 
 use crate::config::{AccessSettings, Publish};
 use keyring::{Grant, Keyring};
@@ -47,6 +47,11 @@ impl<H> Gate<H> {
             application,
             access,
         }
+    }
+
+    /// Whether the credentials that count behind the other gate are not those that count here.
+    pub(crate) fn has_other_credentials_than(&self, other: &Self) -> bool {
+        self.access.keyring != other.access.keyring
     }
 }
 
@@ -108,9 +113,6 @@ impl Access {
         let keyring = Keyring::load(settings)?;
         if keyring.is_none() && settings.publish == Publish::Token {
             return Err("--publish token needs --tokens or --ticket-key".to_owned());
-        }
-        if keyring.is_none() && settings.token_in_query {
-            warn!("--token-in-query means nothing without --tokens or --ticket-key");
         }
         Ok(Self {
             publish: settings.publish,

@@ -28,6 +28,7 @@ const ALGORITHM: &str = "sha256:";
 
 /// All tokens. Of a secret there is its SHA-256 alone: that suffices for one of 256 random bits,
 /// which nobody can guess.
+#[derive(PartialEq, Eq)]
 pub(super) struct Tokens(Vec<Token>);
 
 impl fmt::Debug for Tokens {
@@ -38,6 +39,7 @@ impl fmt::Debug for Tokens {
 }
 
 /// One token: a line of the file.
+#[derive(PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) name: String,
     pub(super) role: Role,

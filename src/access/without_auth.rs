@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::config::AccessSettings;
 
 /// There is no such thing.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Keyring {}
 
 /// There is no such thing.

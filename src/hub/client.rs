@@ -228,7 +228,7 @@ impl Client {
             Due::Ping => (old.ping_interval, new.ping_interval),
             Due::Pong => (old.pong_timeout, new.pong_timeout),
             Due::Close => (old.close_timeout, new.close_timeout),
-            Due::Write => return,
+            Due::Write | Due::Expiry => return,
         };
         if self.next_due != Due::Ping {
             if after < before {

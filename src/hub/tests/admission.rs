@@ -128,7 +128,7 @@ fn who_may_only_listen_breaks_the_protocol_like_everybody() {
     assert_eq!(world.heard(id), "[88:1002]");
     // What was said before our Close was seen is dropped, and the client's Close is waited for.
     let id = world.connect("/ws");
-    world.hub.drain(world.now);
+    world.hub.drain(world.now, Duration::ZERO);
     world.receive(id, &[text("late"), frame(0x88, b"\x03\xe8")].concat());
     assert_eq!(world.heard(id), "[88:1001]");
     world.hub.hang_up(id, Disconnect::Gone);
