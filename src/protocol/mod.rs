@@ -6,7 +6,9 @@
 //!
 //! | what arrives | who reads it | what comes out |
 //! |---|---|---|
+//! | a proxy's word, if one stands before us | [`ProxyHeader`] | a [`ProxySource`] |
 //! | the head | [`http::HeadBuffer`], [`http::Request`] | a request, or a [`HandshakeError`] |
+//! | the request, from a proxy | [`forwarded`] | the address of the client |
 //! | the request | [`Handshake`] | an [`Upgrade`] with its answer, or a [`HandshakeError`] |
 //! | frames | [`Connection`] | [`Event`]s, answers, or a [`ProtocolError`] |
 //!
@@ -16,6 +18,7 @@
 mod close;
 mod connection;
 mod error;
+pub mod forwarded;
 mod frame;
 mod handshake;
 pub mod http;
@@ -27,6 +30,7 @@ mod opcode;
 mod origin;
 mod partial;
 mod payload;
+mod proxy_header;
 mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
@@ -41,4 +45,5 @@ pub use message::{Message, MessageAssembler, MessageKind, encode_message};
 pub use opcode::Opcode;
 pub use origin::{InvalidOrigin, OriginPattern};
 pub use payload::Payload;
+pub use proxy_header::{MAX_PROXY_BLOCK, MAX_PROXY_LINE, ProxyHeader, ProxySource};
 pub use utf8::{InvalidUtf8, Utf8Validator};

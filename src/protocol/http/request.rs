@@ -78,7 +78,7 @@ impl<'h> Request<'h> {
 
     /// The values of a field, in order. Names are compared without regard to case; values are
     /// bytes from the peer and may hold anything from 0x80 on.
-    pub fn values<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'h [u8]> + 's {
+    pub fn values<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'h [u8]> + 's {
         self.fields
             .iter()
             .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
