@@ -434,7 +434,6 @@ mod tests {
 
     #[test]
     fn every_flag_and_every_variable_changes_something_and_the_same() {
-        let untouched = settings("", "").unwrap();
         for flag in FLAGS {
             let Some(variable) = flag.variable() else {
                 continue;
@@ -442,9 +441,19 @@ mod tests {
             let line = sample(flag).map_or(format!("--{}", flag.name), |value| {
                 format!("--{}={value}", flag.name)
             });
+            let mut pair = format!("{variable}={}", sample(flag).unwrap_or("yes"));
+            // What another flag is needed for comes with it.
+            let (line, untouched) = if flag.name == "proxy-protocol" {
+                pair += " FANFARE_TRUSTED_PROXY=::1";
+                (
+                    line + " --trusted-proxy ::1",
+                    settings("--trusted-proxy ::1", "").unwrap(),
+                )
+            } else {
+                (line, settings("", "").unwrap())
+            };
             let by_flag = settings(&line, "").unwrap();
             assert_ne!(by_flag, untouched, "{line}");
-            let pair = format!("{variable}={}", sample(flag).unwrap_or("yes"));
             assert_eq!(settings("", &pair), Ok(by_flag), "{pair}");
             let empty = format!("{variable}=");
             assert_eq!(settings("", &empty), settings("", ""), "{empty}");
@@ -558,6 +567,11 @@ mod tests {
                 "--max-client-buffer 64K",
                 "max client buffer 65536 is too small for",
             ),
+            (
+                "--trusted-proxy all",
+                "--trusted-proxy: 'all' is not an address, a range like 10.0.0.0/8",
+            ),
+            ("--proxy-protocol", "proxy protocol needs a trusted proxy"),
         ] {
             let said = complaint(line, "");
             assert!(said.starts_with(error), "{line}: {said}");

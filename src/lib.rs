@@ -67,7 +67,7 @@ pub mod server;
 
 pub use hub::{
     Admission, Broadcast, Change, ClientId, Disconnect, Handler, Hub, HubConfig, HubConfigError,
-    Network, Outbox, Peer, Rate, RejectWith, Rejection, RoomId, SlowPolicy,
+    Network, Outbox, Peer, Rate, RejectWith, Rejection, RoomId, SlowPolicy, TrustedProxy,
 };
 pub use protocol::http::Request;
 pub use protocol::{

@@ -278,7 +278,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: true,
         default: "none",
         help: "peers that are believed when they say for whom they connect \
-               (X-Forwarded-For, Forwarded), like 10.0.0.0/8",
+               (X-Forwarded-For, Forwarded): 10.0.0.0/8, fd00::/8, or unix for Unix sockets",
         heading: Some("Behind a proxy"),
         ..VALUE
     },

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::admission::RejectWith;
 use super::config::{HubConfig, SlowPolicy};
-use super::network::Network;
 use super::rate::Rate;
+use super::trust::TrustedProxy;
 use crate::protocol::{Handshake, Limits, OriginPattern};
 
 /// A setting that has another value than before.
@@ -178,7 +178,7 @@ impl Setting for OriginPattern {
     }
 }
 
-impl Setting for Network {
+impl Setting for TrustedProxy {
     fn shown(&self) -> String {
         self.to_string()
     }

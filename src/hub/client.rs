@@ -9,8 +9,8 @@ use super::disconnect::Disconnect;
 use super::outgoing::Outgoing;
 use super::room::RoomId;
 use super::wheel::Tick;
-use crate::protocol::Connection;
 use crate::protocol::http::HeadBuffer;
+use crate::protocol::{Connection, ProxyHeader};
 
 /// This much of a frame counts as a sign of life although the frame is not complete: a byte now
 /// and then does not keep a connection.
@@ -49,7 +49,7 @@ impl fmt::Display for ClientId {
 /// Where a client is connected from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
-    /// An IP address and a port.
+    /// An IP address and a port, which is 0 if a proxy told the address alone.
     Inet(SocketAddr),
     /// A process on this machine.
     Unix,
@@ -58,8 +58,23 @@ pub enum Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Inet(address) if address.port() == 0 => address.ip().fmt(f),
             Self::Inet(address) => address.fmt(f),
             Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+impl Peer {
+    /// The same, without IPv6's clothes around an IPv4 address: `::ffff:192.0.2.1` is how a
+    /// dual-stack socket shows `192.0.2.1`.
+    #[must_use]
+    pub fn canonical(self) -> Self {
+        match self {
+            Self::Inet(address) if address.ip().to_canonical() != address.ip() => {
+                Self::Inet((address.ip().to_canonical(), address.port()).into())
+            }
+            _ => self,
         }
     }
 }
@@ -81,12 +96,14 @@ pub struct Traffic {
 /// How far a client has come.
 ///
 /// ```text
-///   Handshake ──▶ Open ──▶ Closing ──▶ Lingering ──▶ (doomed, reaped)
-///       │           └──────────────────────▲
-///       └──────────────────────────────────┘
+///   ProxyHeader ──▶ Handshake ──▶ Open ──▶ Closing ──▶ Lingering ──▶ (doomed, reaped)
+///                       │           └──────────────────────▲
+///                       └──────────────────────────────────┘
 /// ```
 #[derive(Debug)]
 pub(super) enum Phase {
+    /// A trusted proxy is saying for whom it connects.
+    ProxyHeader(ProxyHeader),
     /// The request head is arriving (CONNECTING, RFC 6455, section 4.1).
     Handshake(HeadBuffer),
     /// Messages go both ways.
@@ -138,9 +155,12 @@ pub(super) struct Client {
     /// The room and the position in its list of members, from the upgrade to the reaping.
     pub(super) room: Option<(RoomId, u32)>,
     pub(super) accepted_at: Instant,
+    /// Who connected; from the time when it is known, whom a trusted proxy connected for.
     pub(super) peer: Peer,
     /// When it must go; few have that. Gone when the closing has begun.
     pub(super) expires_at: Option<Box<Instant>>,
+    /// Whether `peer` will not change any more.
+    pub(super) address_is_settled: bool,
 }
 
 const _: () = assert!(
@@ -176,6 +196,7 @@ impl Client {
         Self {
             id,
             peer,
+            address_is_settled: false,
             phase: Phase::Handshake(HeadBuffer::default()),
             room: None,
             outgoing: Outgoing::default(),
@@ -361,5 +382,21 @@ mod tests {
         let address = SocketAddr::from(([127, 0, 0, 1], 8080));
         assert_eq!(Peer::Inet(address).to_string(), "127.0.0.1:8080");
         assert_eq!(Peer::Unix.to_string(), "unix");
+    }
+
+    #[test]
+    fn a_port_that_is_not_known_is_not_shown() {
+        let shown = |ip: &str| Peer::Inet((ip.parse::<std::net::IpAddr>().unwrap(), 0).into());
+        assert_eq!(shown("192.0.2.1").to_string(), "192.0.2.1");
+        assert_eq!(shown("2001:db8::1").to_string(), "2001:db8::1");
+    }
+
+    #[test]
+    fn ipv4_in_the_clothes_of_ipv6_is_ipv4() {
+        let canonical = |text: &str| Peer::Inet(text.parse().unwrap()).canonical().to_string();
+        assert_eq!(canonical("[::ffff:192.0.2.1]:80"), "192.0.2.1:80");
+        assert_eq!(canonical("[::1]:80"), "[::1]:80");
+        assert_eq!(canonical("192.0.2.1:80"), "192.0.2.1:80");
+        assert_eq!(Peer::Unix.canonical(), Peer::Unix);
     }
 }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::admission::RejectWith;
-use super::network::Network;
 use super::outgoing::PIECE_COST;
 use super::rate::Rate;
+use super::trust::TrustedProxy;
 use crate::protocol::{FrameHeader, Handshake, Limits};
 
 /// The most bytes that one call of [`Hub::receive`](super::Hub::receive) should be given: what the
@@ -69,8 +69,9 @@ pub struct HubConfig {
     /// What becomes of a client that lags. Default: it is closed.
     pub slow_policy: SlowPolicy,
     /// Peers who are believed when they say for whom they connect. Default none.
-    pub trusted_proxies: Vec<Network>,
-    /// Whether those peers begin each connection with a PROXY header (version 1 or 2). Default no.
+    pub trusted_proxies: Vec<TrustedProxy>,
+    /// Whether those peers begin each connection with a PROXY header (version 1 or 2); there must
+    /// be some then. Default no.
     pub proxy_protocol: bool,
 }
 
@@ -178,6 +179,9 @@ impl HubConfig {
         if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(HubConfigError::Zero(name));
         }
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            return Err(HubConfigError::ProxyProtocol);
+        }
         let path = &self.handshake.path;
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#%\"<>\\^`{|}".contains(&byte);
         if !path.starts_with('/')
@@ -237,6 +241,8 @@ pub enum HubConfigError {
     Zero(&'static str),
     /// A duration of more than a year.
     TooLong(&'static str),
+    /// PROXY headers are to be read, and nobody is trusted with them.
+    ProxyProtocol,
     /// A path that is not `/` and plain segments, or that plain HTTP needs.
     Path,
     /// A subprotocol whose name is not a token (RFC 6455, section 4.1).
@@ -269,6 +275,9 @@ impl fmt::Display for HubConfigError {
             ),
             Self::Zero(name) => write!(f, "{name} must not be 0"),
             Self::TooLong(name) => write!(f, "{name} is longer than a year"),
+            Self::ProxyProtocol => {
+                f.write_str("proxy protocol needs a trusted proxy: from others it is not read")
+            }
             Self::Path => f.write_str(
                 "path must be like /ws: a slash and plain characters, no slash at its end, \
                  not /healthz",

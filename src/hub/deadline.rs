@@ -57,6 +57,7 @@ impl Hub {
         };
         match due {
             Due::Handshake => match &client.phase {
+                Phase::ProxyHeader(_) => self.not_proxied(id),
                 // Nothing was asked, so nothing is answered.
                 Phase::Handshake(head) if head.is_empty() => {
                     self.doom(id, Disconnect::Refused(HandshakeError::TimedOut));

@@ -118,6 +118,9 @@ impl Hub {
                 continue;
             };
             match &client.phase {
+                Phase::ProxyHeader(_) => {
+                    self.doom(id, Disconnect::Refused(HandshakeError::Draining));
+                }
                 Phase::Handshake(head) if head.is_empty() => {
                     self.doom(id, Disconnect::Refused(HandshakeError::Draining));
                 }

@@ -20,6 +20,8 @@ pub struct Metrics {
     pub messages_sent: u64,
     /// Bytes that the transport took.
     pub bytes_sent: u64,
+    /// Requests that said for whom they are, from peers who are not trusted with that.
+    pub forwarded_ignored: u64,
     departures: [u64; Disconnect::LABELS.len()],
 }
 

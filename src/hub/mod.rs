@@ -39,6 +39,7 @@ mod reconfigure;
 mod room;
 mod routes;
 mod speak;
+mod trust;
 mod wheel;
 
 use std::collections::VecDeque;
@@ -63,6 +64,7 @@ pub use outgoing::Outgoing;
 pub use rate::Rate;
 pub use room::RoomId;
 use room::Rooms;
+pub use trust::{InvalidTrustedProxy, TrustedProxy};
 use wheel::TimerWheel;
 
 use crate::protocol::MessageKind;
@@ -97,6 +99,8 @@ pub struct Hub {
     next_generation: u32,
     drain: Drain,
     metrics: Metrics,
+    /// The first that was not believed about whom it asks for.
+    first_untrusted: Option<Peer>,
 }
 
 /// Why a connection was not taken in.
@@ -132,6 +136,7 @@ impl Hub {
             next_generation: 0,
             drain: Drain::default(),
             metrics: Metrics::default(),
+            first_untrusted: None,
         }
     }
 
@@ -166,7 +171,8 @@ impl Hub {
         Outbox::new(self, now)
     }
 
-    /// Takes in a connection that has just been accepted. Clients beyond `max_connections` are
+    /// Takes in a connection that has just been accepted; `peer` is who is at its other end, be it
+    /// a proxy. Clients beyond `max_connections` are
     /// taken in as well, a few of them, to be answered with 503.
     ///
     /// # Errors
@@ -186,8 +192,10 @@ impl Hub {
         let index = u32::try_from(entry.key()).expect("clients are bounded by descriptors");
         self.next_generation = self.next_generation.wrapping_add(1);
         let id = ClientId::new(index, self.next_generation);
+        let peer = peer.canonical();
         entry.insert(Client::new(id, peer, surplus, &self.config, now));
         self.metrics.connections_accepted += 1;
+        self.meet(id);
         self.arm(id, now);
         Ok(id)
     }
@@ -334,12 +342,6 @@ impl Hub {
             traffic: client.traffic,
             peak_backlog: client.outgoing.peak(),
         })
-    }
-
-    /// Where a client is connected from.
-    pub fn peer(&self, id: ClientId) -> Option<Peer> {
-        let client = self.clients.get(id.index())?;
-        (client.id == id).then_some(client.peer)
     }
 
     /// The name of the room that a client is in; empty for the room of the path itself.

@@ -9,7 +9,9 @@ use super::disconnect::Disconnect;
 use super::handler::{Handler, Outbox};
 use super::{Hub, live, routes};
 use crate::protocol::http::{Request, Response};
-use crate::protocol::{CloseCode, Connection, Event, HandshakeError, Input, Message, Upgrade};
+use crate::protocol::{
+    CloseCode, Connection, Event, HandshakeError, Input, Message, ProxySource, Upgrade,
+};
 
 /// Pings, and Pongs, that one read may bring; more is a flood and is answered with Close 1008. A
 /// Ping of six bytes is the cheapest way to make a server write.
@@ -19,6 +21,10 @@ const MAX_CONTROL_FRAMES: usize = 512;
 enum Inbound<'i> {
     /// The input is used up, or nobody is there to read it.
     Nothing,
+    /// A PROXY header has arrived.
+    Source(ProxySource),
+    /// What has arrived is no PROXY header.
+    NoSource,
     /// A request head has arrived.
     Head(Vec<u8>),
     /// What has arrived is no request head.
@@ -57,6 +63,8 @@ impl Hub {
         while !input.is_empty() {
             match self.next_inbound(id, &mut input, now) {
                 Inbound::Nothing => break,
+                Inbound::Source(source) => self.proxied(id, source),
+                Inbound::NoSource => self.not_proxied(id),
                 Inbound::Head(head) => self.request(id, &head, now, handler),
                 Inbound::Message(message) => {
                     handler.on_message(&mut Outbox::new(self, now), id, message);
@@ -80,7 +88,9 @@ impl Hub {
     pub fn landing(&mut self, id: ClientId) -> Option<&mut [u8]> {
         match &mut live(&mut self.clients, id)?.phase {
             Phase::Open(connection) => connection.landing(|len| self.large.take(len)),
-            Phase::Handshake(_) | Phase::Closing(_) | Phase::Lingering => None,
+            Phase::ProxyHeader(_) | Phase::Handshake(_) | Phase::Closing(_) | Phase::Lingering => {
+                None
+            }
         }
     }
 
@@ -146,6 +156,10 @@ impl Hub {
         };
         let inbound = match &mut client.phase {
             Phase::Lingering => Inbound::Nothing,
+            Phase::ProxyHeader(header) => match header.receive(input) {
+                Ok(source) => source.map_or(Inbound::Nothing, Inbound::Source),
+                Err(_) => Inbound::NoSource,
+            },
             Phase::Handshake(head) => match head.receive(input) {
                 Ok(head) => head.map_or(Inbound::Nothing, Inbound::Head),
                 Err(error) => Inbound::NoHead(error),
@@ -218,6 +232,7 @@ impl Hub {
             Ok(request) => request,
             Err(error) => return self.refuse(id, error, now),
         };
+        self.resolve(id, &request);
         let refused = if self.config.handshake.owns(request.path()) {
             match self.upgrade(id, &request, now, handler) {
                 Ok(()) => return,
@@ -324,6 +339,6 @@ fn offers<'s>(request: &'s Request<'_>) -> impl Iterator<Item = &'s str> {
 fn frames_received(phase: &Phase) -> u64 {
     match phase {
         Phase::Open(connection) | Phase::Closing(connection) => connection.frames_received(),
-        Phase::Handshake(_) | Phase::Lingering => 0,
+        Phase::ProxyHeader(_) | Phase::Handshake(_) | Phase::Lingering => 0,
     }
 }

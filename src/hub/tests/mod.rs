@@ -1,5 +1,6 @@
 //! The hub as a driver sees it, without sockets.
 
+mod addresses;
 mod admission;
 mod closing;
 mod counting;
@@ -179,9 +180,15 @@ impl World {
     }
 
     fn request(&mut self, id: ClientId, path: &str) {
+        self.request_with(id, path, "");
+    }
+
+    /// The same with more fields, each with its line end.
+    fn request_with(&mut self, id: ClientId, path: &str, fields: &str) {
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             {fields}\r\n"
         );
         self.receive(id, head.as_bytes());
     }
