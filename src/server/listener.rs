@@ -2,21 +2,22 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::ToSocketAddrs;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 
 use listenfd::ListenFd;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::config::ListenAddress;
+use super::config::{ListenAddress, ServerConfig};
 use super::socket::Stream;
+use super::socket_file::SocketFile;
 use crate::hub::{HubConfigError, Peer};
 
-/// Connections that may wait to be accepted, if the kernel allows as many.
-const BACKLOG: i32 = 4096;
+/// Connections that may wait to be accepted, if the kernel allows as many: a wave of them, such as
+/// when everybody comes back at once. The kernel has the last word (`somaxconn`).
+pub(super) const BACKLOG: i32 = 4096;
 
 /// A server that could not be set up.
 #[derive(Debug)]
@@ -73,41 +74,36 @@ pub(super) struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(mio::net::TcpListener),
-    /// With the file to remove at the end, if we made it.
-    Unix(mio::net::UnixListener, Option<PathBuf>),
+    /// With its file, if we made it.
+    Unix(mio::net::UnixListener, Option<SocketFile>),
 }
 
 impl Listener {
     /// Opens the sockets of one address: several where a supervisor passes on several.
-    pub(super) fn open(address: &ListenAddress) -> Result<Vec<Self>, BindError> {
+    pub(super) fn open(
+        address: &ListenAddress,
+        config: &ServerConfig,
+    ) -> Result<Vec<Self>, BindError> {
         let sockets = match address {
-            ListenAddress::Tcp(text) => bind_tcp(text).map(|socket| vec![socket]),
-            ListenAddress::Unix(path) => bind_unix(path).map(|socket| vec![socket]),
+            ListenAddress::Tcp(text) => {
+                bind_tcp(text, config.reuse_port).map(|socket| vec![socket])
+            }
+            ListenAddress::Unix(path) => {
+                listen_unix(path, config.unix_mode).map(|socket| vec![socket])
+            }
             ListenAddress::Systemd => inherited(),
         };
-        let open = |socket| {
-            // It is ready until the first accept says otherwise.
-            let listener = Self {
-                socket,
-                is_ready: true,
-            };
-            listener.lengthen_queue().map(|()| listener)
+        // It is ready until the first accept says otherwise.
+        let open = |socket| Self {
+            socket,
+            is_ready: true,
         };
         sockets
-            .and_then(|sockets| sockets.into_iter().map(open).collect())
+            .map(|sockets| sockets.into_iter().map(open).collect())
             .map_err(|error| BindError::Listen {
                 address: address.clone(),
                 error,
             })
-    }
-
-    /// Asks for a queue that holds a wave of connections, such as when everybody comes back at
-    /// once; std and mio ask for one of 128. The kernel has the last word (`somaxconn`).
-    fn lengthen_queue(&self) -> io::Result<()> {
-        match &self.socket {
-            Socket::Tcp(socket) => SockRef::from(socket).listen(BACKLOG),
-            Socket::Unix(socket, _) => SockRef::from(socket).listen(BACKLOG),
-        }
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -134,7 +130,8 @@ impl Listener {
     pub(super) fn local_address(&self) -> io::Result<ListenAddress> {
         match &self.socket {
             Socket::Tcp(socket) => Ok(ListenAddress::Tcp(socket.local_addr()?.to_string())),
-            Socket::Unix(socket, _) => {
+            Socket::Unix(_, Some(file)) => Ok(ListenAddress::Unix(file.path().to_owned())),
+            Socket::Unix(socket, None) => {
                 let address = socket.local_addr()?;
                 Ok(ListenAddress::Unix(
                     address.as_pathname().unwrap_or(Path::new("")).to_owned(),
@@ -144,19 +141,10 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Socket::Unix(_, Some(path)) = &self.socket {
-            // If it is gone already, so much the better.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-fn bind_tcp(text: &str) -> io::Result<Socket> {
+fn bind_tcp(text: &str, reuse_port: bool) -> io::Result<Socket> {
     let mut last_error = io::Error::from(ErrorKind::NotFound);
     for address in text.to_socket_addrs()? {
-        match mio::net::TcpListener::bind(address) {
+        match listen_tcp(address, reuse_port) {
             Ok(socket) => return Ok(Socket::Tcp(socket)),
             Err(error) => last_error = error,
         }
@@ -164,20 +152,30 @@ fn bind_tcp(text: &str) -> io::Result<Socket> {
     Err(last_error)
 }
 
-fn bind_unix(path: &Path) -> io::Result<Socket> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if is_socket {
-        // A socket that nobody answers on was left by a process that died.
-        match std::os::unix::net::UnixStream::connect(path) {
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?;
-            }
-            _ => return Err(ErrorKind::AddrInUse.into()),
-        }
+fn listen_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<mio::net::TcpListener> {
+    let domain = Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    // A server that starts again does not wait for what is left of its last connections.
+    socket.set_reuse_address(true)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
     }
+    if domain == Domain::IPV6 {
+        // `[::]` takes IPv4 as well, whatever the system's default is. Where a system has no choice
+        // to offer it is as it is.
+        let _ = socket.set_only_v6(false);
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(mio::net::TcpListener::from_std(socket.into()))
+}
+
+fn listen_unix(path: &Path, mode: Option<u32>) -> io::Result<Socket> {
+    let (socket, file) = SocketFile::listen(path, mode)?;
     Ok(Socket::Unix(
-        mio::net::UnixListener::bind(path)?,
-        Some(path.to_owned()),
+        mio::net::UnixListener::from_std(socket),
+        Some(file),
     ))
 }
 
@@ -188,9 +186,11 @@ fn inherited() -> io::Result<Vec<Socket>> {
     for index in 0..passed.len() {
         if let Ok(Some(socket)) = passed.take_tcp_listener(index) {
             socket.set_nonblocking(true)?;
+            SockRef::from(&socket).listen(BACKLOG)?;
             sockets.push(Socket::Tcp(mio::net::TcpListener::from_std(socket)));
         } else if let Some(socket) = passed.take_unix_listener(index)? {
             socket.set_nonblocking(true)?;
+            SockRef::from(&socket).listen(BACKLOG)?;
             sockets.push(Socket::Unix(mio::net::UnixListener::from_std(socket), None));
         }
     }

@@ -16,6 +16,7 @@ mod reconfigure;
 mod report;
 mod signals;
 mod socket;
+mod socket_file;
 mod stop;
 mod stream;
 mod throttle;
@@ -102,7 +103,7 @@ impl Server {
             .map_err(BindError::Loop)?;
         let mut listeners = Vec::new();
         for address in &config.listen {
-            for mut listener in Listener::open(address)? {
+            for mut listener in Listener::open(address, &config)? {
                 let error = |error| BindError::Listen {
                     address: address.clone(),
                     error,

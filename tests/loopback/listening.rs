@@ -1,10 +1,12 @@
 //! Where clients come from.
 
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 
 use fanfare::{BindError, ListenAddress, Server};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::peer::{CLOSE, DEADLINE, Peer};
 use crate::running::{Running, config, tcp_address};
@@ -41,6 +43,79 @@ fn a_unix_socket_serves_like_any_other() {
     drop((a, b));
     server.check_ends_empty();
     assert!(!path.exists(), "{} is still there", path.display());
+}
+
+/// Binds a server to a path in this thread, with this mode.
+fn bind_unix(path: &Path, mode: Option<u32>) -> Result<Server, BindError> {
+    let mut config = config();
+    config.listen = vec![ListenAddress::Unix(path.to_owned())];
+    config.unix_mode = mode;
+    Server::bind(config)
+}
+
+fn mode(path: &Path) -> u32 {
+    let file = std::fs::symlink_metadata(path).expect("it is there");
+    file.permissions().mode() & 0o777
+}
+
+#[test]
+fn a_unix_socket_has_the_mode_that_was_asked_for() {
+    for asked in [0o600, 0o660, 0o666] {
+        let path = socket_path("mode");
+        let server = bind_unix(&path, Some(asked)).expect("a free path");
+        assert_eq!(mode(&path), asked);
+        drop(server);
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn a_socket_file_is_replaced_only_if_nobody_answers() {
+    let path = socket_path("stale");
+    let other = UnixListener::bind(&path).expect("a free path");
+    let error = bind_unix(&path, None).expect_err("somebody answers");
+    assert!(error.to_string().ends_with("address in use"), "{error}");
+    assert!(path.exists(), "the other one's file is gone");
+    // The file of who has died stays.
+    drop(other);
+    let _server = bind_unix(&path, None).expect("nobody answers");
+    connect_unix(&path);
+}
+
+#[test]
+fn somebody_who_is_too_busy_to_answer_is_somebody() {
+    let path = socket_path("busy");
+    let other = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a descriptor");
+    let address = SockAddr::unix(&path).expect("it is short");
+    other.bind(&address).expect("a free path");
+    other.listen(0).expect("it is bound");
+    // Its queue is full: one more would wait for ever.
+    let _waiting = UnixStream::connect(&path).expect("there is one place");
+    let error = bind_unix(&path, None).expect_err("somebody is there");
+    assert!(error.to_string().ends_with("address in use"), "{error}");
+    std::fs::remove_file(&path).expect("it is still there");
+}
+
+#[test]
+fn what_is_no_socket_is_never_replaced() {
+    let path = socket_path("file");
+    std::fs::write(&path, "precious").expect("a free path");
+    let error = bind_unix(&path, None).expect_err("it is no socket");
+    assert!(error.to_string().ends_with("address in use"), "{error}");
+    assert_eq!(std::fs::read(&path).expect("it is there"), b"precious");
+    std::fs::remove_file(&path).expect("it is ours");
+}
+
+#[test]
+fn a_socket_file_is_removed_only_if_it_is_still_ours() {
+    let path = socket_path("moved");
+    let first = bind_unix(&path, None).expect("a free path");
+    std::fs::remove_file(&path).expect("it is there");
+    let second = bind_unix(&path, None).expect("a free path");
+    drop(first);
+    connect_unix(&path);
+    drop(second);
+    assert!(!path.exists());
 }
 
 #[test]
