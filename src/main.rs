@@ -97,6 +97,7 @@ fn serve(arguments: &Arguments, log: &mut Option<LogWriter>) -> Result<(), Failu
     let mut server = Server::bind(config.clone()).map_err(Failure::run_time)?;
     server.stop_on_signals().map_err(Failure::run_time)?;
     server.reload_on_signal().map_err(Failure::run_time)?;
+    server.notify_supervisor();
     let service = Service {
         server,
         arguments,

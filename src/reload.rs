@@ -58,11 +58,13 @@ impl Service<'_> {
             if let Some(outcome) = self.server.run_until_reload(&mut self.gate)? {
                 return Ok(outcome);
             }
+            self.server.notify_reloading();
             match self.reload() {
                 Ok(changes) if changes.is_empty() => info!("reloaded, nothing changed"),
                 Ok(changes) => info!("reloaded {}", changes.join(" ")),
                 Err(error) => warn!("not reloaded, everything stays as it was: {error}"),
             }
+            self.server.notify_ready();
         }
     }
 

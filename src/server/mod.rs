@@ -12,6 +12,7 @@ mod config;
 mod descriptors;
 mod handle;
 mod listener;
+mod notify;
 mod reconfigure;
 mod report;
 mod signals;
@@ -35,6 +36,7 @@ use handle::Mailbox;
 pub use handle::{PublishError, ServerHandle};
 pub use listener::BindError;
 use listener::Listener;
+use notify::Supervisor;
 use report::Report;
 use signals::Signals;
 use socket::Socket;
@@ -79,6 +81,7 @@ pub struct Server {
     reloads: Option<Signals>,
     /// Whether SIGHUP has come and nobody has taken note of it yet.
     wants_reload: bool,
+    supervisor: Option<Supervisor>,
     clock: Clock,
     report: Report,
     /// When accepting resumes after descriptors ran out.
@@ -133,6 +136,7 @@ impl Server {
             signals: None,
             reloads: None,
             wants_reload: false,
+            supervisor: None,
             clock,
             report: Report::default(),
             accept_again: None,
@@ -215,6 +219,7 @@ impl Server {
             self.read(now, handler);
             self.publish(now);
         }
+        self.report.untrusted(&self.hub);
         self.hub.advance(now);
         self.flush(now);
         self.reap(now, handler);

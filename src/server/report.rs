@@ -20,6 +20,8 @@ pub(super) struct Report {
     origin: Throttle,
     slow: Throttle,
     too_big: Throttle,
+    proxy: Throttle,
+    has_told_of_untrusted: bool,
 }
 
 pub(super) fn listening(address: &ListenAddress) {
@@ -125,6 +127,21 @@ impl Report {
         }
     }
 
+    /// Somebody says for whom it asks, and is not believed: told once, since whoever likes can do
+    /// that, and an operator need not learn more than that a proxy may be missing.
+    pub(super) fn untrusted(&mut self, hub: &Hub) {
+        if self.has_told_of_untrusted {
+            return;
+        }
+        if let Some(peer) = hub.first_untrusted() {
+            self.has_told_of_untrusted = true;
+            warn!(
+                "X-Forwarded-For or Forwarded ignored, see --trusted-proxy: peer={peer} \
+                 (told once)"
+            );
+        }
+    }
+
     pub(super) fn departed(&mut self, departure: &Departure, now: Instant) {
         if log_enabled!(Level::Debug) {
             gone(departure);
@@ -149,6 +166,14 @@ impl Report {
                 if let Some(suppressed) = self.origin.admit(now) {
                     warn!(
                         "origin not allowed, see --allow-origin: peer={peer} \
+                         suppressed={suppressed}"
+                    );
+                }
+            }
+            Disconnect::Refused(HandshakeError::InvalidProxyHeader) => {
+                if let Some(suppressed) = self.proxy.admit(now) {
+                    warn!(
+                        "trusted proxy without a PROXY header, see --proxy-protocol: peer={peer} \
                          suppressed={suppressed}"
                     );
                 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::notify::State;
 use super::signals::{self, Signals};
 use super::{SIGNALS, Server, report};
 
@@ -66,6 +67,7 @@ impl Server {
             return;
         }
         report::stopping(&self.hub, &self.config);
+        self.notify(State::Stopping);
         self.hub.announce_drain();
         self.stop = Some(Stop {
             listening_ends: Some(now + self.config.drain_delay),

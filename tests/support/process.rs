@@ -44,11 +44,20 @@ impl Process {
     pub(crate) fn inherit(before: &str, arguments: &[&str]) -> (Self, ChildStderr, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
+        let (process, stderr) = Self::inherit_socket(before, arguments, listener);
+        (process, stderr, address)
+    }
+
+    /// The same with a socket of the test's choice.
+    pub(crate) fn inherit_socket(
+        before: &str,
+        arguments: &[&str],
+        listener: impl Into<OwnedFd>,
+    ) -> (Self, ChildStderr) {
         // Safe code can hand down a descriptor as a standard stream only; the shell moves it.
         let before = format!("exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; {before}");
         let arguments = [&["--listen", "systemd"], arguments].concat();
-        let (process, stderr) = Self::start_unread(&before, &arguments, OwnedFd::from(listener));
-        (process, stderr, address)
+        Self::start_unread(&before, &arguments, listener.into())
     }
 
     /// Starts the binary with a pipe as stderr that nobody reads.
