@@ -6,6 +6,9 @@
 #[path = "loopback/access.rs"]
 #[cfg(feature = "auth")]
 mod access;
+#[path = "loopback/addresses.rs"]
+#[cfg(feature = "cli")]
+mod addresses;
 #[path = "support/process.rs"]
 #[cfg(feature = "cli")]
 mod binary;
@@ -39,3 +42,6 @@ mod running;
 mod scratch;
 #[path = "loopback/stopping.rs"]
 mod stopping;
+#[path = "loopback/supervisor.rs"]
+#[cfg(feature = "cli")]
+mod supervisor;
