@@ -77,3 +77,5 @@ pub use protocol::{
 pub use server::{
     BindError, ListenAddress, Outcome, PublishError, Server, ServerConfig, ServerHandle,
 };
+#[cfg(feature = "tls")]
+pub use server::{TlsConfig, TlsError};

@@ -176,6 +176,13 @@ impl Hub {
         self.last_word(id, &bytes, Phase::Lingering, why, now);
     }
 
+    /// The driver could not come to terms with a client below the request, in TLS for instance, and
+    /// has told it so. What the client still sends is thrown away until it goes, or for
+    /// `close_timeout`; so it hears what it was told.
+    pub fn refuse_silently(&mut self, id: ClientId, error: HandshakeError, now: Instant) {
+        self.last_word(id, b"", Phase::Lingering, Disconnect::Refused(error), now);
+    }
+
     /// Queues what is said to one client alone, behind what its room has heard by now; whether it
     /// could take it.
     pub(super) fn say(&mut self, id: ClientId, parts: [&[u8]; 2], now: Instant) -> bool {

@@ -153,6 +153,9 @@ pub enum HandshakeError {
     InvalidCredential,
     /// Credentials that differ, in several places (RFC 6750, section 3.1: `invalid_request`).
     SeveralCredentials,
+    /// No agreement on TLS, or no TLS at all. The answer is an alert (RFC 8446, section 6.2), not a
+    /// status.
+    Tls,
 }
 
 impl HandshakeError {
@@ -169,7 +172,8 @@ impl HandshakeError {
             | Self::InvalidKey
             | Self::InvalidRoom
             | Self::InvalidProxyHeader
-            | Self::SeveralCredentials => 400,
+            | Self::SeveralCredentials
+            | Self::Tls => 400,
             Self::Unauthorized | Self::InvalidCredential => 401,
             Self::OriginNotAllowed | Self::Forbidden => 403,
             Self::NotFound => 404,
@@ -220,11 +224,12 @@ impl HandshakeError {
             Self::InvalidProxyHeader => "malformed PROXY header",
             Self::InvalidCredential => "the credential is not valid, or has expired",
             Self::SeveralCredentials => "more than one credential",
+            Self::Tls => "TLS handshake failed",
         }
     }
 
     /// All of them, in the order in which metrics list them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::MalformedHead,
         Self::BareLineFeed,
         Self::InvalidTarget,
@@ -254,6 +259,7 @@ impl HandshakeError {
         Self::InvalidProxyHeader,
         Self::InvalidCredential,
         Self::SeveralCredentials,
+        Self::Tls,
     ];
 
     /// One word for it, of a closed set: what metrics call it.
@@ -288,6 +294,7 @@ impl HandshakeError {
             Self::InvalidProxyHeader => "invalid_proxy_header",
             Self::InvalidCredential => "invalid_credential",
             Self::SeveralCredentials => "several_credentials",
+            Self::Tls => "tls",
         }
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use super::tls::TlsConfig;
 use crate::hub::{HubConfig, HubConfigError, Rate};
 
 /// The settings of a [`Server`](super::Server). Start from the default and change what you need.
@@ -24,6 +26,10 @@ pub struct ServerConfig {
     /// Whether other processes may listen at the same TCP addresses, and share what comes
     /// (`SO_REUSEPORT`). Default no.
     pub reuse_port: bool,
+    /// Has TLS spoken at all TCP addresses of `listen`, those that a supervisor passes on included;
+    /// Unix sockets and `admin` stay plain. Default none.
+    #[cfg(feature = "tls")]
+    pub tls: Option<TlsConfig>,
     /// From the signal to stop to the end of listening: time for load balancers to look elsewhere,
     /// so it is waited for even if nobody is connected. Default zero.
     pub drain_delay: Duration,
@@ -44,6 +50,8 @@ impl Default for ServerConfig {
             accept_rate: None,
             unix_mode: None,
             reuse_port: false,
+            #[cfg(feature = "tls")]
+            tls: None,
             drain_delay: Duration::ZERO,
             drain_time: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),

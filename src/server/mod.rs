@@ -21,6 +21,8 @@ mod socket_file;
 mod stop;
 mod stream;
 mod throttle;
+#[cfg(feature = "tls")]
+mod tls;
 mod turn;
 
 use std::collections::VecDeque;
@@ -42,6 +44,8 @@ use signals::Signals;
 use socket::Socket;
 pub use stop::Outcome;
 use stop::Stop;
+#[cfg(feature = "tls")]
+pub use tls::{TlsConfig, TlsError};
 
 use crate::hub::{ClientId, Handler, Hub, MAX_RECEIVE};
 
@@ -164,6 +168,21 @@ impl Server {
         &self.hub
     }
 
+    fn speaks_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        let speaks_tls = self.config.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let speaks_tls = false;
+        speaks_tls
+    }
+
+    /// From now on connections that are accepted get this certificate and key; those that are there
+    /// keep what they have. A server that was bound without TLS speaks it from now on.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&mut self, tls: TlsConfig) {
+        self.config.tls = Some(tls);
+    }
+
     /// Turns the loop until the server has been drained: by a signal, by a handle, or by
     /// [`drain`](Self::drain).
     ///
@@ -186,7 +205,7 @@ impl Server {
     pub fn run_until_reload(&mut self, handler: &mut dyn Handler) -> io::Result<Option<Outcome>> {
         if !std::mem::replace(&mut self.is_announced, true) {
             for address in self.local_addresses() {
-                report::listening(&address);
+                report::listening(&address, self.speaks_tls());
             }
         }
         loop {

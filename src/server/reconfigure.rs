@@ -4,6 +4,8 @@ use std::io;
 
 use super::config::{ListenAddress, ServerConfig};
 use super::signals::{self, Signals};
+#[cfg(feature = "tls")]
+use super::tls::TlsConfig;
 use super::{RELOADS, Server, report};
 use crate::hub::{Change, Changes, HubConfigError, Setting};
 
@@ -57,6 +59,13 @@ impl Server {
     }
 }
 
+#[cfg(feature = "tls")]
+impl Setting for TlsConfig {
+    fn shown(&self) -> String {
+        self.fingerprint()
+    }
+}
+
 impl ServerConfig {
     fn note_changes(&self, new: &Self, changes: &mut Changes) {
         // Without `..`, so that no setting is forgotten.
@@ -67,6 +76,8 @@ impl ServerConfig {
             accept_rate,
             unix_mode,
             reuse_port,
+            #[cfg(feature = "tls")]
+            tls,
             drain_delay,
             drain_time,
             shutdown_timeout,
@@ -77,6 +88,8 @@ impl ServerConfig {
         changes.live("accept_rate", &self.accept_rate, accept_rate);
         changes.at_restart("unix_mode", &self.unix_mode, unix_mode);
         changes.at_restart("reuse_port", &self.reuse_port, reuse_port);
+        #[cfg(feature = "tls")]
+        changes.live("tls", &self.tls, tls);
         changes.live("drain_delay", &self.drain_delay, drain_delay);
         changes.live("drain_time", &self.drain_time, drain_time);
         changes.live("shutdown_timeout", &self.shutdown_timeout, shutdown_timeout);

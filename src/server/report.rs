@@ -24,9 +24,10 @@ pub(super) struct Report {
     has_told_of_untrusted: bool,
 }
 
-pub(super) fn listening(address: &ListenAddress) {
+pub(super) fn listening(address: &ListenAddress, is_tls: bool) {
+    let scheme = if is_tls { "https" } else { "http" };
     match address {
-        ListenAddress::Tcp(address) => info!("listening on http://{address}/"),
+        ListenAddress::Tcp(address) => info!("listening on {scheme}://{address}/"),
         _ => info!("listening on {address}"),
     }
 }
@@ -75,6 +76,16 @@ pub(super) fn stopped(hub: &Hub, outcome: Outcome) {
 pub(super) fn opened(hub: &Hub, id: ClientId) {
     if let (Some(peer), Some(room)) = (hub.peer(id), hub.room_name_of(id)) {
         debug!("open id={id} peer={peer} room={room:?}");
+    }
+}
+
+/// The reason may quote the client's certificate.
+pub(super) fn handshake_failed(hub: &Hub, id: ClientId, error: &io::Error) {
+    if let Some(peer) = hub.peer(id) {
+        debug!(
+            "tls handshake failed id={id} peer={peer} why={:?}",
+            error.to_string()
+        );
     }
 }
 

@@ -8,6 +8,8 @@ use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+#[cfg(feature = "tls")]
+use super::tls::{TlsConfig, TlsStream};
 use crate::hub::ClientId;
 
 /// A connection, of whatever family.
@@ -15,6 +17,8 @@ use crate::hub::ClientId;
 pub(super) enum Stream {
     Tcp(mio::net::TcpStream),
     Unix(mio::net::UnixStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream<mio::net::TcpStream>>),
 }
 
 /// One client as the server sees it, at the place of the client's index.
@@ -29,12 +33,24 @@ pub(super) struct Socket {
 }
 
 impl Stream {
+    /// Has TLS spoken over it, if it is TCP: who may open a Unix socket is a matter of the file
+    /// system, and the proxy in front of it has done the rest.
+    #[cfg(feature = "tls")]
+    pub(super) fn secure(self, tls: Option<&TlsConfig>) -> io::Result<Self> {
+        match (self, tls) {
+            (Self::Tcp(stream), Some(tls)) => Ok(Self::Tls(Box::new(TlsStream::new(stream, tls)?))),
+            (stream, _) => Ok(stream),
+        }
+    }
+
     /// Registers for both directions, once and for all.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self {
             Self::Tcp(stream) => stream.register(registry, token, interest),
             Self::Unix(stream) => stream.register(registry, token, interest),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.socket_mut().register(registry, token, interest),
         }
     }
 
@@ -43,6 +59,8 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.set_nodelay(true),
             Self::Unix(_) => Ok(()),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.socket().set_nodelay(true),
         }
     }
 
@@ -53,14 +71,65 @@ impl Stream {
             Self::Tcp(stream) => SockRef::from(stream).set_linger(Some(Duration::ZERO)),
             // What is stuck in a Unix socket goes with it.
             Self::Unix(_) => Ok(()),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => SockRef::from(stream.socket()).set_linger(Some(Duration::ZERO)),
         }
     }
 
     /// Ends our side; the peer's may still speak.
-    pub(super) fn end_output(&self) -> io::Result<()> {
+    pub(super) fn end_output(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.end_output(),
+        }
+    }
+
+    /// Says what a connection ends with, before it is closed.
+    pub(super) fn hang_up(&mut self) {
+        match self {
+            // The kernel says it.
+            Self::Tcp(_) | Self::Unix(_) => {}
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.hang_up(),
+        }
+    }
+
+    /// Goes on with what was taken by an earlier write, now that the socket takes bytes again.
+    /// Whether it works; if not, a read says what has happened.
+    pub(super) fn resume(&mut self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => true,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.resume().is_ok(),
+        }
+    }
+
+    /// Whether a read may cost as much as a handshake of TLS.
+    pub(super) fn is_handshaking(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.is_handshaking(),
+        }
+    }
+
+    /// Whether TLS has failed before it began. The client has been told so, in the words of TLS.
+    pub(super) fn has_failed_handshake(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.has_failed_handshake(),
+        }
+    }
+
+    /// Whether more can be read although no event will say so.
+    pub(super) fn has_more(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.has_more(),
         }
     }
 }
@@ -70,6 +139,8 @@ impl Read for Stream {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.read(buffer),
         }
     }
 }
@@ -79,6 +150,8 @@ impl Write for Stream {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.write(bytes),
         }
     }
 
@@ -86,6 +159,8 @@ impl Write for Stream {
         match self {
             Self::Tcp(stream) => stream.write_vectored(slices),
             Self::Unix(stream) => stream.write_vectored(slices),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.write_vectored(slices),
         }
     }
 

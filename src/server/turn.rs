@@ -12,6 +12,7 @@ use super::stop::Stop;
 use super::stream::{self, Filled};
 use super::{LISTENERS, MAX_EVENTS, MAX_LISTENERS, RELOADS, SIGNALS, Server, WAKER, report};
 use crate::hub::{ClientId, Disconnect, Handler, Refusal};
+use crate::protocol::HandshakeError;
 
 /// Waits of one turn, all but the first without waiting: enough for 65,536 sockets, and for signals
 /// that interrupt some.
@@ -19,6 +20,10 @@ const MAX_WAITS_PER_TURN: usize = 64;
 
 /// Connections that one turn accepts, so that a flood of them leaves time for those who are there.
 const MAX_ACCEPTS_PER_TURN: usize = 64;
+
+/// Clients of whom one turn reads what may cost a handshake of TLS, a millisecond or so each; the
+/// others wait for the next turn, and whoever talks is served between two.
+const MAX_HANDSHAKES_PER_TURN: usize = 8;
 
 /// Bytes that one turn reads, from all clients together.
 const MAX_READ_PER_TURN: usize = 16 * 1024 * 1024;
@@ -82,6 +87,10 @@ impl Server {
                     }
                     if event.is_writable() {
                         self.hub.writable(socket.id);
+                        if !socket.stream.resume() && !socket.is_ready {
+                            socket.is_ready = true;
+                            self.ready.push_back(socket.id);
+                        }
                     }
                 }
             }
@@ -156,28 +165,34 @@ impl Server {
     }
 
     /// Gives a new client its socket.
-    fn adopt(&mut self, id: ClientId, mut stream: Stream) {
-        let registered = stream
-            .set_nodelay()
-            .and_then(|()| stream.register(self.poll.registry(), Token(id.index())));
-        if registered.is_err() {
-            self.hub.hang_up(id, Disconnect::Reset);
-        }
+    fn adopt(&mut self, id: ClientId, stream: Stream) {
+        #[cfg(feature = "tls")]
+        let stream = stream.secure(self.config.tls.as_ref());
+        #[cfg(not(feature = "tls"))]
+        let stream = io::Result::Ok(stream);
+        let registered = stream.and_then(|mut stream| {
+            stream.set_nodelay()?;
+            stream.register(self.poll.registry(), Token(id.index()))?;
+            Ok(stream)
+        });
         if self.sockets.len() <= id.index() {
             self.sockets.resize_with(id.index() + 1, || None);
         }
-        let socket = Socket {
+        self.sockets[id.index()] = registered.ok().map(|stream| Socket {
             id,
             stream,
             is_ready: false,
             read_closed: false,
-        };
-        self.sockets[id.index()] = Some(socket);
+        });
+        if self.sockets[id.index()].is_none() {
+            self.hub.hang_up(id, Disconnect::Reset);
+        }
     }
 
     /// Reads once from each client who has something to say, until the turn has enough of it.
     pub(super) fn read(&mut self, now: Instant, handler: &mut dyn Handler) {
         let mut left = MAX_READ_PER_TURN;
+        let mut handshakes_left = MAX_HANDSHAKES_PER_TURN;
         for _ in 0..self.ready.len() {
             if self.hub.is_full() || left == 0 {
                 return;
@@ -188,47 +203,71 @@ impl Server {
             let Some(socket) = socket_mut(&mut self.sockets, id) else {
                 continue;
             };
-            socket.is_ready = false;
-            let landing = self.hub.landing(id);
-            let has_landing = landing.is_some();
-            let buffer = landing.unwrap_or(&mut self.buffer);
-            let room = buffer.len();
-            let again = match stream::fill(&mut socket.stream, buffer) {
-                Ok(Filled::Bytes(count)) => {
-                    left = left.saturating_sub(count);
-                    if has_landing {
-                        self.hub.landed(id, count, now, handler);
-                    } else {
-                        let was_open = self.hub.is_open(id);
-                        self.hub
-                            .receive(id, &mut self.buffer[..count], now, handler);
-                        if !was_open && self.hub.is_open(id) {
-                            report::opened(&self.hub, id);
-                        }
-                    }
-                    // A short read has emptied a stream; only its end may be left to see.
-                    count == room || socket.read_closed
+            if socket.stream.is_handshaking() {
+                if handshakes_left == 0 {
+                    self.ready.push_back(id);
+                    continue;
                 }
-                Ok(Filled::Interrupted) => true,
-                Ok(Filled::Blocked) => {
-                    self.hub.readable(id, false);
-                    false
-                }
-                Ok(Filled::End) => {
-                    self.hub.hang_up(id, Disconnect::Gone);
-                    false
-                }
-                Err(_) => {
-                    self.hub.hang_up(id, Disconnect::Reset);
-                    false
-                }
-            };
-            if again {
-                socket.is_ready = true;
-                self.ready.push_back(id);
-                self.hub.readable(id, true);
+                handshakes_left -= 1;
             }
+            left = left.saturating_sub(self.read_from(id, now, handler));
         }
+    }
+
+    /// Reads once from a client, and returns how many bytes that brought.
+    fn read_from(&mut self, id: ClientId, now: Instant, handler: &mut dyn Handler) -> usize {
+        let Some(socket) = socket_mut(&mut self.sockets, id) else {
+            return 0;
+        };
+        socket.is_ready = false;
+        let landing = self.hub.landing(id);
+        let has_landing = landing.is_some();
+        let buffer = landing.unwrap_or(&mut self.buffer);
+        let room = buffer.len();
+        let (mut count, mut is_unread) = (0, true);
+        let again = match stream::fill(&mut socket.stream, buffer) {
+            Ok(Filled::Bytes(bytes)) => {
+                count = bytes;
+                if has_landing {
+                    self.hub.landed(id, count, now, handler);
+                } else {
+                    let was_open = self.hub.is_open(id);
+                    self.hub
+                        .receive(id, &mut self.buffer[..count], now, handler);
+                    if !was_open && self.hub.is_open(id) {
+                        report::opened(&self.hub, id);
+                    }
+                }
+                // A short read has emptied a socket; only its end may be left to see.
+                count == room || socket.read_closed || socket.stream.has_more()
+            }
+            Ok(Filled::Interrupted) => true,
+            Ok(Filled::Blocked) => {
+                // What has arrived came to nothing, and is no excuse for silence.
+                is_unread = false;
+                self.hub.readable(id, false);
+                socket.stream.has_more()
+            }
+            Ok(Filled::End) => {
+                self.hub.hang_up(id, Disconnect::Gone);
+                false
+            }
+            Err(error) if socket.stream.has_failed_handshake() => {
+                report::handshake_failed(&self.hub, id, &error);
+                self.hub.refuse_silently(id, HandshakeError::Tls, now);
+                true
+            }
+            Err(_) => {
+                self.hub.hang_up(id, Disconnect::Reset);
+                false
+            }
+        };
+        if again {
+            socket.is_ready = true;
+            self.ready.push_back(id);
+            self.hub.readable(id, is_unread);
+        }
+        count
     }
 
     /// Says what other threads have published, until the turn has enough of it; and stops when
@@ -291,12 +330,12 @@ impl Server {
             let Some(departure) = self.hub.reap(handler, now) else {
                 return;
             };
-            let socket = self.sockets[departure.id.index()].take();
-            if let (Some(socket), Disconnect::TooSlow | Disconnect::TimedOut) =
-                (socket, departure.why)
-            {
-                // It is closed in any case.
-                let _ = socket.stream.abandon();
+            if let Some(mut socket) = self.sockets[departure.id.index()].take() {
+                match departure.why {
+                    // It is closed in any case.
+                    Disconnect::TooSlow | Disconnect::TimedOut => drop(socket.stream.abandon()),
+                    _ => socket.stream.hang_up(),
+                }
             }
             self.accept_again = None;
             self.report.departed(&departure, now);
