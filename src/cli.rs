@@ -170,6 +170,7 @@ fn edit_distance(left: &str, right: &str) -> usize {
 const FEATURES: &[(&str, bool)] = &[
     ("auth", cfg!(feature = "auth")),
     ("cli", cfg!(feature = "cli")),
+    ("tls", cfg!(feature = "tls")),
 ];
 
 /// The names of the features that are compiled in, separated by commas.

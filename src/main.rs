@@ -4,6 +4,7 @@
 //! whoever reads it. See `log_writer`.
 
 mod access;
+mod certificates;
 mod cli;
 mod config;
 mod descriptors;

@@ -14,6 +14,7 @@ use fanfare::{Broadcast, Outcome, Server};
 use log::{info, warn};
 
 use crate::access::{Access, Gate};
+use crate::certificates;
 use crate::cli::Arguments;
 use crate::config::{AccessSettings, ConfigError, ConfigFile, Settings, TlsFiles};
 use crate::descriptors::settle_max_connections;
@@ -32,7 +33,9 @@ impl Loaded {
     pub(crate) fn load(arguments: &Arguments) -> Result<Self, ConfigError> {
         let environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
         let file = ConfigFile::read(arguments, &environment)?;
-        let settings = Settings::new(arguments, environment, file.as_ref())?;
+        let mut settings = Settings::new(arguments, environment, file.as_ref())?;
+        certificates::load(&settings.tls, &mut settings.server)
+            .map_err(ConfigError::Contradiction)?;
         let access = Access::load(&settings.access).map_err(ConfigError::Contradiction)?;
         Ok(Self { settings, access })
     }
