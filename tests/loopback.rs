@@ -45,3 +45,6 @@ mod stopping;
 #[path = "loopback/supervisor.rs"]
 #[cfg(feature = "cli")]
 mod supervisor;
+#[path = "loopback/tls.rs"]
+#[cfg(feature = "tls")]
+mod tls;
