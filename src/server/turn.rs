@@ -21,9 +21,9 @@ const MAX_WAITS_PER_TURN: usize = 64;
 /// Connections that one turn accepts, so that a flood of them leaves time for those who are there.
 const MAX_ACCEPTS_PER_TURN: usize = 64;
 
-/// Clients of whom one turn reads what may cost a handshake of TLS, a millisecond or so each; the
-/// others wait for the next turn, and whoever talks is served between two.
-const MAX_HANDSHAKES_PER_TURN: usize = 8;
+/// Clients of whom one turn reads what may cost a handshake of TLS. That is a millisecond where the
+/// key is an RSA one, so whoever talks should not wait for many; the others' turn comes.
+const MAX_HANDSHAKES_PER_TURN: usize = 2;
 
 /// Bytes that one turn reads, from all clients together.
 const MAX_READ_PER_TURN: usize = 16 * 1024 * 1024;
@@ -252,7 +252,7 @@ impl Server {
                 self.hub.hang_up(id, Disconnect::Gone);
                 false
             }
-            Err(error) if socket.stream.has_failed_handshake() => {
+            Err(error) if is_refusal(&socket.stream, &error) => {
                 report::handshake_failed(&self.hub, id, &error);
                 self.hub.refuse_silently(id, HandshakeError::Tls, now);
                 true
@@ -341,6 +341,11 @@ impl Server {
             self.report.departed(&departure, now);
         }
     }
+}
+
+/// Whether this is what TLS says of a handshake, rather than the kernel of the connection.
+fn is_refusal(stream: &Stream, error: &io::Error) -> bool {
+    error.kind() == ErrorKind::InvalidData && stream.has_failed_handshake()
 }
 
 /// The socket of a client, unless another client has its place by now.

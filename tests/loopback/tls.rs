@@ -24,7 +24,7 @@ type Tls = StreamOwned<ClientConnection, TcpStream>;
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
 /// Handshakes that one turn has time for.
-const MAX_HANDSHAKES_PER_TURN: usize = 8;
+const MAX_HANDSHAKES_PER_TURN: usize = 2;
 
 fn file(name: &str) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
