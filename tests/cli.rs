@@ -564,3 +564,61 @@ fn a_closed_stderr_does_not_stop_the_server() {
     server.terminate();
     assert_eq!(server.end().exit_code, Some(0));
 }
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn flags_of_a_feature_that_is_not_there_say_so() {
+    for flag in ["--tls-cert", "--tls-key", "--tls-client-ca"] {
+        let said = format!("{flag}: this binary was built without the feature tls");
+        check_refused(&mut fanfare(&[flag, "/a/file"]), &[&said]);
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_certificate_needs_its_key_and_both_must_be_good() {
+    let file = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/certificates/");
+        format!("{folder}{name}")
+    };
+    let (cert, key, ca) = (file("server.pem"), file("server.key"), file("ca.pem"));
+    let other = file("renewed.key");
+    let cases: [(&[&str], &str); 8] = [
+        (&["--tls-cert", &cert], "--tls-cert needs --tls-key"),
+        (&["--tls-key", &key], "--tls-key needs --tls-cert"),
+        (&["--tls-client-ca", &ca], "needs --tls-cert and --tls-key"),
+        (
+            &["--tls-key", &key, "--tls-client-ca", &ca],
+            "--tls-key needs --tls-cert",
+        ),
+        (
+            &["--tls-cert", &cert, "--tls-key", &other],
+            "renewed.key is not that of",
+        ),
+        (
+            &["--tls-cert", &key, "--tls-key", &key],
+            "server.key: no certificate in it",
+        ),
+        (
+            &["--tls-cert", "/no/file", "--tls-key", &key],
+            "cannot read /no/file: ",
+        ),
+        (
+            &["--tls-cert", &cert, "--tls-key", &key, "--proxy-protocol"],
+            "--proxy-protocol contradicts --tls-cert",
+        ),
+    ];
+    for (arguments, said) in cases {
+        check_refused(&mut fanfare(arguments), &[said]);
+    }
+    let good = [
+        "--tls-cert",
+        &cert,
+        "--tls-key",
+        &key,
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let server = Running::start(fanfare(&good));
+    server.line("listening on https://127.0.0.1:");
+}

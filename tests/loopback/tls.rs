@@ -5,11 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{TryRecvError, channel};
 use std::time::Duration;
 
 use fanfare::hub::Metrics;
-use fanfare::{Disconnect, ListenAddress, Server, ServerConfig, TlsConfig};
+use fanfare::{Disconnect, ListenAddress, MessageKind, Server, ServerConfig, TlsConfig};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
 };
@@ -22,6 +22,9 @@ use crate::running::{Event, FLOOD, LONG, Running, Witness, config, tcp_address};
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+
+/// A message that leaves as one record or two, and of which a socket takes many.
+const MIDDLING: usize = 16 * 1024;
 
 /// Handshakes that one turn has time for.
 const MAX_HANDSHAKES_PER_TURN: usize = 2;
@@ -141,8 +144,6 @@ fn large_messages_arrive_unchanged() {
     server.check_ends_empty();
 }
 
-/// What is encrypted already when a socket blocks is written when it takes bytes again, although
-/// the client is owed nothing more by then.
 #[test]
 fn who_reads_late_hears_everything() {
     let server = start(|config| config.hub.max_client_buffer = 2 * FLOOD * LONG);
@@ -163,6 +164,80 @@ fn who_reads_late_hears_everything() {
         }
     }
     server.check_ends_empty();
+}
+
+/// What is encrypted already when the socket blocks is written when it takes bytes again, although
+/// the hub owes the client nothing more by then.
+#[test]
+fn the_last_word_is_not_forgotten() {
+    let mut config = config();
+    config.tls = Some(tls("server", None));
+    let mut server = Server::bind(config).expect("there is a port");
+    // 1. How many messages there are before one is not taken.
+    let (enough, peer) = stuff(&mut server, "enough", usize::MAX);
+    drop(peer);
+    // 2. Of so many the last one has been taken, and not written; give or take what the kernel does
+    // otherwise the second time.
+    for less in 0..3 {
+        let room = format!("{less} less");
+        let (count, mut peer) = stuff(&mut server, &room, enough - less);
+        alongside(&mut server, move || {
+            for _ in 0..count {
+                peer.expect_frame(BINARY, [b'x'; MIDDLING]);
+            }
+        });
+    }
+}
+
+/// Publishes messages to a client who reads none, until so many are taken, or one is not. Returns
+/// how many were.
+fn stuff(server: &mut Server, room: &str, max: usize) -> (usize, Peer<Tls>) {
+    let address = tcp_address(&server.local_addresses()[0]);
+    let path = format!("/ws/{}", room.replace(' ', "%20"));
+    let peer = alongside(server, move || {
+        let mut peer = connect(address, client(VERSIONS[1], None));
+        peer.upgrade(&path);
+        peer
+    });
+    let (mut witness, _events) = Witness::new();
+    for count in 0..max.min(10_000) {
+        let before = server.hub().metrics().bytes_sent;
+        let published = server
+            .handle()
+            .publish(room, MessageKind::Binary, vec![b'x'; MIDDLING]);
+        assert_eq!(published, Ok(()));
+        server.turn(&mut witness).expect("the loop turns");
+        if server.hub().metrics().bytes_sent == before {
+            return (count, peer);
+        }
+    }
+    (max, peer)
+}
+
+/// Turns the loop while something is done in another thread.
+fn alongside<T: Send + 'static>(
+    server: &mut Server,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let (tell, told) = channel();
+    let handle = server.handle();
+    let thread = std::thread::spawn(move || {
+        let _ = tell.send(work());
+        // Nobody is there to hear it; but the loop wakes up.
+        let _ = handle.publish("nowhere", MessageKind::Text, Vec::new());
+    });
+    let (mut witness, _events) = Witness::new();
+    loop {
+        server.turn(&mut witness).expect("the loop turns");
+        match told.try_recv() {
+            Ok(done) => return done,
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => {
+                thread.join().expect("it does what it does");
+                panic!("it ends without an answer");
+            }
+        }
+    }
 }
 
 #[test]
