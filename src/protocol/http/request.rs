@@ -22,6 +22,17 @@ impl<'h> Request<'h> {
     /// # Errors
     /// With the status that the table of the crate's front page gives.
     pub fn parse(head: &'h [u8]) -> Result<Self, HandshakeError> {
+        let request = Self::parse_with_body(head)?;
+        request.check_body()?;
+        Ok(request)
+    }
+
+    /// The same for those who read the body: how long it is, [`Framing::of`](super::Framing::of)
+    /// says.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), but for what is said of the body.
+    pub fn parse_with_body(head: &'h [u8]) -> Result<Self, HandshakeError> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut parsed = httparse::Request::new(&mut fields);
         match parsed.parse(head) {
@@ -51,7 +62,6 @@ impl<'h> Request<'h> {
             fields,
         };
         request.host = request.check_host(authority)?;
-        request.check_body()?;
         Ok(request)
     }
 
