@@ -242,7 +242,7 @@ impl Body {
             (Next::Size { digits, size }, digit) if digit.is_ascii_hexdigit() => {
                 self.sum(digits, size, digit)?
             }
-            (Next::Size { digits: 1.., size }, b'\r') | (Next::Extension { size }, b'\r') => {
+            (Next::Size { digits: 1.., size } | Next::Extension { size }, b'\r') => {
                 Next::SizeEnd { size }
             }
             (Next::Size { digits: 1.., size } | Next::Space { size }, b';') => {
@@ -368,6 +368,7 @@ mod tests {
         read(Framing::Chunked, bytes.as_bytes())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "results are compared with it")]
     fn done(body: &str, rest: &str) -> Result<Option<(String, String)>, BodyError> {
         Ok(Some((body.to_owned(), rest.to_owned())))
     }
@@ -548,7 +549,7 @@ mod tests {
             TimedOut,
         ];
         let reasons: std::collections::BTreeSet<String> =
-            all.iter().map(|error| error.to_string()).collect();
+            all.iter().map(ToString::to_string).collect();
         assert_eq!(reasons.len(), all.len());
     }
 }
