@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Version,
     /// `token` and what follows it.
     Token(Vec<OsString>),
+    /// `healthcheck`, and what stands behind it.
+    Healthcheck(Vec<OsString>),
     /// Everything else.
     Serve(Arguments),
 }
@@ -44,6 +46,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     let mut arguments = arguments.into_iter().peekable();
     if arguments.next_if(|first| first == "token").is_some() {
         return Ok(Command::Token(arguments.collect()));
+    }
+    if arguments.next_if(|first| first == "healthcheck").is_some() {
+        return Ok(Command::Healthcheck(arguments.collect()));
     }
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut given = Arguments::default();
@@ -238,7 +243,8 @@ const HELP_HEAD: &str = "\
 fanfare, a WebSocket broadcast server: what one client sends, everyone in the same room hears
 
 Usage: fanfare [FLAGS]
-       fanfare token --help
+       fanfare token NAME ...       a new line for the file of --tokens, see token --help
+       fanfare healthcheck [URL]    exit code 0 if the server there is well, see --admin
 ";
 
 const HELP_TAIL: &str = "

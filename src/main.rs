@@ -9,9 +9,11 @@ mod cli;
 mod config;
 mod descriptors;
 mod flags;
+mod healthcheck;
 mod log_writer;
 mod reload;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Ok(Command::Help) => print(&cli::help()),
         Ok(Command::Version) => print(&cli::version()),
         Ok(Command::Token(arguments)) => access::token(arguments),
+        Ok(Command::Healthcheck(arguments)) => check_health(&arguments),
         Ok(Command::Serve(arguments)) => serve(&arguments, &mut log),
         Err(error) => Err(Failure::usage(error)),
     };
@@ -67,6 +70,16 @@ impl Failure {
             exit_code: 1,
             message: format!("{error}\n"),
         }
+    }
+}
+
+/// Asks another process of this program whether it is well.
+fn check_health(arguments: &[OsString]) -> Result<(), Failure> {
+    match healthcheck::run(arguments, std::env::var_os("FANFARE_ADMIN")) {
+        healthcheck::Outcome::Healthy => Ok(()),
+        healthcheck::Outcome::Help(text) => print(text),
+        healthcheck::Outcome::Unhealthy(why) => Err(Failure::run_time(why)),
+        healthcheck::Outcome::Misused(why) => Err(Failure::usage(why)),
     }
 }
 
