@@ -1,5 +1,6 @@
 //! From what was said, on the command line and in the environment, to settings that hold.
 
+mod exposure;
 mod file;
 mod values;
 
@@ -146,6 +147,7 @@ impl Settings {
             let warning = "--token-in-query means nothing without --tokens or --ticket-key";
             settings.warnings.push(warning.to_owned());
         }
+        settings.warnings.extend(exposure::warning(&settings));
         Ok(settings)
     }
 
@@ -576,6 +578,25 @@ mod tests {
             let said = complaint(line, "");
             assert!(said.starts_with(error), "{line}: {said}");
         }
+    }
+
+    #[test]
+    fn an_open_admin_address_is_warned_about() {
+        let warnings = |line: &str| settings(line, "").unwrap().warnings;
+        assert_eq!(warnings("--admin 127.0.0.1:1"), [""; 0]);
+        assert_eq!(warnings("--admin unix:/run/a"), [""; 0]);
+        assert_eq!(warnings("--admin 0.0.0.0:1 --tokens /a/file"), [""; 0]);
+        assert_eq!(
+            warnings("--admin 0.0.0.0:1"),
+            [
+                "admin=0.0.0.0:1 can be reached from other machines, and everybody there may \
+                 publish: see --tokens"
+            ]
+        );
+        assert_eq!(
+            complaint("--admin 127.0.0.1:8080", ""),
+            "admin address must not be one where clients connect"
+        );
     }
 
     #[test]

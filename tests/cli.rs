@@ -604,7 +604,15 @@ fn a_certificate_needs_its_key_and_both_must_be_good() {
             "cannot read /no/file: ",
         ),
         (
-            &["--tls-cert", &cert, "--tls-key", &key, "--proxy-protocol"],
+            &[
+                "--tls-cert",
+                &cert,
+                "--tls-key",
+                &key,
+                "--proxy-protocol",
+                "--trusted-proxy",
+                "10.0.0.1",
+            ],
             "--proxy-protocol contradicts --tls-cert",
         ),
     ];
