@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::admin::AdminConnection;
 use super::config::HubConfig;
 use super::disconnect::Disconnect;
 use super::outgoing::Outgoing;
@@ -113,6 +114,8 @@ pub(super) enum Phase {
     /// Our last word is queued. What still arrives is read and thrown away, since closing a socket
     /// with unread input would reset the connection and could destroy that last word.
     Lingering,
+    /// An operator's: requests of plain HTTP, one after another.
+    Admin(Box<AdminConnection>),
 }
 
 /// One connected client, as the hub sees it.
@@ -135,6 +138,8 @@ pub(super) struct Client {
     pub(super) surplus: bool,
     /// The driver knows of input that it has not read yet.
     pub(super) is_unread: bool,
+    /// It is an operator's, and counts nowhere among clients.
+    pub(super) is_admin: bool,
     /// What its phase will ask for when `due_at` has come: one thing at a time.
     next_due: Due,
     pub(super) outgoing: Outgoing,
@@ -183,6 +188,8 @@ pub(super) enum Due {
     Close,
     /// What it was admitted with has expired, whatever its phase asks for.
     Expiry,
+    /// An operator's request, or the next one, did not come in time.
+    Admin,
 }
 
 impl Client {
@@ -206,6 +213,7 @@ impl Client {
             named_in: 0,
             surplus,
             is_unread: false,
+            is_admin: false,
             input_ended: false,
             output_ended: false,
             accepted_at: now,
@@ -217,6 +225,21 @@ impl Client {
             traffic: Traffic::default(),
             expires_at: None,
         }
+    }
+
+    /// An operator's connection, whose first request is due like a client's.
+    pub(super) fn admin(id: ClientId, peer: Peer, config: &HubConfig, now: Instant) -> Self {
+        let mut client = Self::new(id, peer, false, config, now);
+        client.is_admin = true;
+        client.phase = Phase::Admin(Box::default());
+        client.next_due = Due::Admin;
+        client
+    }
+
+    /// Waits for the next step of an operator until then.
+    pub(super) fn expect(&mut self, deadline: Instant) {
+        self.next_due = Due::Admin;
+        self.due_at = deadline;
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -249,7 +272,7 @@ impl Client {
             Due::Ping => (old.ping_interval, new.ping_interval),
             Due::Pong => (old.pong_timeout, new.pong_timeout),
             Due::Close => (old.close_timeout, new.close_timeout),
-            Due::Write | Due::Expiry => return,
+            Due::Write | Due::Expiry | Due::Admin => return,
         };
         if self.next_due != Due::Ping {
             if after < before {
@@ -337,8 +360,7 @@ impl Client {
     /// What the first of the deadlines that have passed asks for.
     pub(super) fn due(&self, config: &HubConfig, is_named: bool, now: Instant) -> Option<Due> {
         // What it is blamed for not having said may be among what the driver has not read.
-        let is_excused =
-            |due| self.is_unread && matches!(due, Due::Handshake | Due::Ping | Due::Pong);
+        let is_excused = |due| self.is_unread && !matches!(due, Due::Write | Due::Close);
         self.deadlines(config, is_named)
             .filter(|(deadline, due)| *deadline <= now && !is_excused(*due))
             .min_by_key(|(deadline, _)| *deadline)
@@ -354,7 +376,7 @@ impl Client {
             Due::Ping => config.ping_interval.is_zero(),
             // The Ping may be in the queue still.
             Due::Pong => self.stalled_since.is_some(),
-            Due::Handshake | Due::Close | Due::Write | Due::Expiry => false,
+            Due::Handshake | Due::Close | Due::Write | Due::Expiry | Due::Admin => false,
         };
         let phase = (!is_off).then_some((self.due_at, self.next_due));
         // A transport that takes bytes again is tried at the end of this turn, and then looked at.

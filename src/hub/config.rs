@@ -247,6 +247,8 @@ pub enum HubConfigError {
     Path,
     /// A subprotocol whose name is not a token (RFC 6455, section 4.1).
     Subprotocol,
+    /// An operators' address that cannot be one, and why.
+    Admin(&'static str),
 }
 
 impl fmt::Display for HubConfigError {
@@ -282,6 +284,7 @@ impl fmt::Display for HubConfigError {
                 "path must be like /ws: a slash and plain characters, no slash at its end, \
                  not /healthz",
             ),
+            Self::Admin(why) => write!(f, "admin address {why}"),
             Self::Subprotocol => f.write_str("subprotocol must be a token like chat.v1"),
         }
     }

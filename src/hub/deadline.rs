@@ -77,6 +77,7 @@ impl Hub {
                 let code = CloseCode::POLICY_VIOLATION;
                 self.close_for(id, code, "credential expired", Disconnect::Expired, now);
             }
+            Due::Admin => self.admin_due(id, now),
         }
     }
 

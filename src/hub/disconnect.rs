@@ -135,6 +135,8 @@ pub struct Departure {
     pub traffic: Traffic,
     /// The most that it owed at once, in bytes.
     pub peak_backlog: usize,
+    /// Whether it was an operator's connection and no client.
+    pub is_admin: bool,
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ impl Hub {
                 }
                 Phase::Handshake(_) => self.refuse(id, HandshakeError::Draining, now),
                 Phase::Open(_) if over.is_zero() => self.close(id, code, "", now),
-                Phase::Open(_) | Phase::Closing(_) | Phase::Lingering => {}
+                Phase::Open(_) | Phase::Closing(_) | Phase::Lingering | Phase::Admin(_) => {}
             }
         }
         let pace = (!over.is_zero()).then(|| Pace::new(self.closing_order(), over, now));
@@ -141,7 +141,7 @@ impl Hub {
     /// Whether balancers should send more clients here: the end is not in sight, and a newcomer
     /// would not be answered with 503.
     pub fn is_ready(&self) -> bool {
-        !self.is_draining() && self.clients.len() < self.config.max_connections
+        !self.is_draining() && self.len() < self.config.max_connections
     }
 
     /// Closes those whose turn it is.

@@ -1,8 +1,17 @@
 //! What has happened so far, in numbers.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
+use std::time::Duration;
 
+use super::Hub;
+use super::admin::Route;
+use super::client::Phase;
 use super::disconnect::Disconnect;
+use super::histogram::Histogram;
+use crate::protocol::HandshakeError;
+
+/// Classes of statuses that requests of operators are answered with.
+const STATUS_CLASSES: [&str; 3] = ["2xx", "4xx", "5xx"];
 
 /// Counters since the hub was made. They only grow; what *is* now is asked of the hub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,6 +19,8 @@ use super::disconnect::Disconnect;
 pub struct Metrics {
     /// Connections taken in, those that were refused with an answer included.
     pub connections_accepted: u64,
+    /// Connections that were closed at once: not even a place for an answer was left.
+    pub connections_dropped: u64,
     /// Opening handshakes that ended in an open connection.
     pub handshakes_completed: u64,
     /// Messages from clients.
@@ -23,7 +34,130 @@ pub struct Metrics {
     /// Requests that said for whom they are, from peers who are not trusted with that.
     pub forwarded_ignored: u64,
     departures: [u64; Disconnect::LABELS.len()],
+    refusals: [u64; HandshakeError::ALL.len()],
+    admin_requests: [[u64; STATUS_CLASSES.len()]; Route::ALL.len()],
+    turns: Histogram,
+    lag: Histogram,
 }
+
+/// What a metric is, for those who read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// All metrics, in the order in which they are written: name, type and help. README has the same
+/// table.
+const TABLE: [(&str, Kind, &str); 20] = [
+    (
+        "fanfare_connections_accepted_total",
+        Kind::Counter,
+        "Connections taken in, those refused with an answer included.",
+    ),
+    (
+        "fanfare_connections_dropped_total",
+        Kind::Counter,
+        "Connections closed at once, with no place left even for an answer.",
+    ),
+    (
+        "fanfare_handshakes_completed_total",
+        Kind::Counter,
+        "Connections opened.",
+    ),
+    (
+        "fanfare_messages_received_total",
+        Kind::Counter,
+        "Messages from clients.",
+    ),
+    (
+        "fanfare_received_bytes_total",
+        Kind::Counter,
+        "Bytes from clients, framing and handshakes included.",
+    ),
+    (
+        "fanfare_messages_sent_total",
+        Kind::Counter,
+        "Messages queued for clients: a broadcast counts once for each member.",
+    ),
+    (
+        "fanfare_sent_bytes_total",
+        Kind::Counter,
+        "Bytes that the kernel took for clients, framing and handshakes included.",
+    ),
+    (
+        "fanfare_forwarded_ignored_total",
+        Kind::Counter,
+        "Requests of peers that are not trusted to say for whom they ask, and say so.",
+    ),
+    (
+        "fanfare_clients_departed_total",
+        Kind::Counter,
+        "Clients gone, by cause.",
+    ),
+    (
+        "fanfare_refusals_total",
+        Kind::Counter,
+        "Handshakes refused, by reason, counted when the client has gone.",
+    ),
+    (
+        "fanfare_admin_requests_total",
+        Kind::Counter,
+        "Requests to the operators' address, by route and class of status.",
+    ),
+    (
+        "fanfare_turn_duration_seconds",
+        Kind::Histogram,
+        "How long the turns of the event loop took, waiting aside.",
+    ),
+    (
+        "fanfare_lag_seconds",
+        Kind::Histogram,
+        "How late the event loop was when a deadline had come.",
+    ),
+    (
+        "fanfare_clients",
+        Kind::Gauge,
+        "Clients connected, by phase.",
+    ),
+    (
+        "fanfare_max_clients",
+        Kind::Gauge,
+        "Clients that there may be at once.",
+    ),
+    ("fanfare_rooms", Kind::Gauge, "Rooms with a member."),
+    (
+        "fanfare_owed_bytes",
+        Kind::Gauge,
+        "Bytes queued for clients; what several wait for counts for each of them.",
+    ),
+    (
+        "fanfare_admin_connections",
+        Kind::Gauge,
+        "Connections to the operators' address.",
+    ),
+    (
+        "fanfare_draining",
+        Kind::Gauge,
+        "Whether the server is about to stop: 1 or 0.",
+    ),
+    (
+        "fanfare_build_info",
+        Kind::Gauge,
+        "Always 1; the version is in the label.",
+    ),
+];
 
 impl Metrics {
     /// Clients that left for a cause like this one.
@@ -36,65 +170,180 @@ impl Metrics {
         Disconnect::LABELS.into_iter().zip(self.departures)
     }
 
-    pub(super) fn count_departure(&mut self, why: Disconnect) {
-        self.departures[why.ordinal()] += 1;
+    /// Clients that were refused for this reason, and have gone.
+    pub fn refusals(&self, reason: HandshakeError) -> u64 {
+        self.refusals[reason as usize]
     }
 
-    /// Appends the counters in the text format of Prometheus.
+    /// How long turns of the loop took; empty unless the driver tells.
+    pub fn turns(&self) -> &Histogram {
+        &self.turns
+    }
+
+    /// How late the loop was when a deadline had come; empty unless the driver tells.
+    pub fn lag(&self) -> &Histogram {
+        &self.lag
+    }
+
+    /// Requests of operators that this route has answered.
+    pub fn admin_requests(&self, route: Route) -> u64 {
+        self.admin_requests[route as usize].iter().sum()
+    }
+
+    pub(super) fn count_departure(&mut self, why: Disconnect) {
+        self.departures[why.ordinal()] += 1;
+        if let Disconnect::Refused(reason) = why {
+            self.refusals[reason as usize] += 1;
+        }
+    }
+
+    pub(super) fn count_admin_request(&mut self, route: Route, status: u16) {
+        let class = match status {
+            ..400 => 0,
+            400..500 => 1,
+            500.. => 2,
+        };
+        self.admin_requests[route as usize][class] += 1;
+    }
+
+    /// Appends the counters in the text format of Prometheus, version 0.0.4.
     pub fn write_text(&self, text: &mut String) {
-        let counters = [
-            (
-                "fanfare_connections_accepted_total",
-                "Connections taken in.",
-                self.connections_accepted,
-            ),
-            (
-                "fanfare_handshakes_completed_total",
-                "Connections opened.",
-                self.handshakes_completed,
-            ),
-            (
-                "fanfare_messages_received_total",
-                "Messages from clients.",
-                self.messages_received,
-            ),
-            (
-                "fanfare_received_bytes_total",
-                "Bytes from clients.",
-                self.bytes_received,
-            ),
-            (
-                "fanfare_messages_sent_total",
-                "Messages queued for clients.",
-                self.messages_sent,
-            ),
-            (
-                "fanfare_sent_bytes_total",
-                "Bytes sent to clients.",
-                self.bytes_sent,
-            ),
-        ];
-        // Writing to a String cannot fail.
-        for (name, help, value) in counters {
-            let _ = writeln!(
-                text,
-                "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}"
-            );
+        // Without `..`: a counter that is not listed here does not compile.
+        let Self {
+            connections_accepted,
+            connections_dropped,
+            handshakes_completed,
+            messages_received,
+            bytes_received,
+            messages_sent,
+            bytes_sent,
+            forwarded_ignored,
+            departures,
+            refusals,
+            admin_requests,
+            turns,
+            lag,
+        } = self;
+        let mut page = Page { text };
+        page.value("fanfare_connections_accepted_total", connections_accepted);
+        page.value("fanfare_connections_dropped_total", connections_dropped);
+        page.value("fanfare_handshakes_completed_total", handshakes_completed);
+        page.value("fanfare_messages_received_total", messages_received);
+        page.value("fanfare_received_bytes_total", bytes_received);
+        page.value("fanfare_messages_sent_total", messages_sent);
+        page.value("fanfare_sent_bytes_total", bytes_sent);
+        page.value("fanfare_forwarded_ignored_total", forwarded_ignored);
+        let causes = Disconnect::LABELS.into_iter().zip(departures);
+        page.values("fanfare_clients_departed_total", "cause", causes);
+        let reasons = HandshakeError::ALL.map(HandshakeError::label);
+        let reasons = reasons.into_iter().zip(refusals);
+        page.values("fanfare_refusals_total", "reason", reasons);
+        page.head("fanfare_admin_requests_total");
+        for (route, classes) in Route::ALL.iter().zip(admin_requests) {
+            for (status, count) in STATUS_CLASSES.iter().zip(classes) {
+                let labels = format!("{{route=\"{}\",status=\"{status}\"}}", route.label());
+                page.sample("fanfare_admin_requests_total", &labels, count);
+            }
         }
-        let name = "fanfare_clients_departed_total";
-        let _ = writeln!(
-            text,
-            "# HELP {name} Clients gone, by cause.\n# TYPE {name} counter"
-        );
-        for (cause, count) in self.departures_by_cause() {
-            let _ = writeln!(text, "{name}{{cause=\"{cause}\"}} {count}");
+        page.histogram("fanfare_turn_duration_seconds", turns);
+        page.histogram("fanfare_lag_seconds", lag);
+    }
+}
+
+impl Hub {
+    /// The driver says how long a turn took, waiting aside.
+    pub fn observe_turn(&mut self, took: Duration) {
+        self.metrics.turns.observe(took);
+    }
+
+    /// The driver says how late it was when a deadline had come.
+    pub fn observe_lag(&mut self, late: Duration) {
+        self.metrics.lag.observe(late);
+    }
+
+    /// Appends the counters, and how things are now, in the text format of Prometheus, version
+    /// 0.0.4. Looks at every client.
+    pub fn write_metrics(&self, text: &mut String) {
+        const PHASES: [&str; 4] = ["handshake", "open", "closing", "lingering"];
+
+        self.metrics.write_text(text);
+        let (mut phases, mut owed) = ([0_u64; PHASES.len()], 0_usize);
+        for (_, client) in self.clients.iter().filter(|(_, client)| !client.is_admin) {
+            let phase = match client.phase {
+                Phase::ProxyHeader(_) | Phase::Handshake(_) => 0,
+                Phase::Open(_) => 1,
+                Phase::Closing(_) => 2,
+                Phase::Lingering | Phase::Admin(_) => 3,
+            };
+            phases[phase] += 1;
+            owed += client.outgoing.owed();
         }
+        let mut page = Page { text };
+        let phases = PHASES.into_iter().zip(&phases);
+        page.values("fanfare_clients", "phase", phases);
+        page.value("fanfare_max_clients", self.config.max_connections);
+        page.value("fanfare_rooms", self.rooms.len());
+        page.value("fanfare_owed_bytes", owed);
+        page.value("fanfare_admin_connections", self.admin_count);
+        page.value("fanfare_draining", u8::from(self.is_draining()));
+        let version = [(env!("CARGO_PKG_VERSION"), 1)];
+        page.values("fanfare_build_info", "version", version);
+    }
+}
+
+/// The text, while it is written. Writing to a String cannot fail.
+struct Page<'t> {
+    text: &'t mut String,
+}
+
+impl Page<'_> {
+    /// What a metric is, ahead of its samples.
+    fn head(&mut self, name: &str) {
+        let (_, kind, help) = TABLE
+            .iter()
+            .find(|(listed, ..)| *listed == name)
+            .expect("what is written is in the table");
+        let kind = kind.name();
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+        let _ = writeln!(self.text, "{name}{labels} {value}");
+    }
+
+    fn value(&mut self, name: &str, value: impl Display) {
+        self.head(name);
+        self.sample(name, "", value);
+    }
+
+    fn values<'l>(
+        &mut self,
+        name: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'l str, impl Display)>,
+    ) {
+        self.head(name);
+        for (which, value) in values {
+            self.sample(name, &format!("{{{label}=\"{which}\"}}"), value);
+        }
+    }
+
+    fn histogram(&mut self, name: &str, histogram: &Histogram) {
+        self.head(name);
+        histogram.write_samples(name, self.text);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::{HubConfig, test_clock};
+
+    fn text_of(metrics: &Metrics) -> String {
+        let mut text = String::new();
+        metrics.write_text(&mut text);
+        text
+    }
 
     #[test]
     fn every_counter_has_its_lines() {
@@ -106,15 +355,88 @@ mod tests {
         let mut causes = metrics.departures_by_cause();
         assert_eq!(causes.next(), Some(("closed", 0)));
         assert_eq!(causes.find(|(_, count)| *count > 0), Some(("too_slow", 1)));
-        let mut text = String::new();
-        metrics.write_text(&mut text);
+        let text = text_of(&metrics);
         assert!(text.contains(
-            "# HELP fanfare_messages_sent_total Messages queued for clients.\n\
+            "# HELP fanfare_messages_sent_total Messages queued for clients: a broadcast counts \
+             once for each member.\n\
              # TYPE fanfare_messages_sent_total counter\n\
              fanfare_messages_sent_total 7\n"
         ));
         assert!(text.contains("fanfare_clients_departed_total{cause=\"too_slow\"} 1\n"));
         assert!(text.contains("fanfare_clients_departed_total{cause=\"gone\"} 0\n"));
         assert!(text.ends_with('\n'));
+    }
+
+    #[test]
+    fn refusals_are_counted_by_reason_and_requests_by_route() {
+        let mut metrics = Metrics::default();
+        metrics.count_departure(Disconnect::Refused(HandshakeError::InvalidProxyHeader));
+        metrics.count_departure(Disconnect::Refused(HandshakeError::MalformedHead));
+        metrics.count_departure(Disconnect::Gone);
+        assert_eq!(metrics.refusals(HandshakeError::MalformedHead), 1);
+        for status in [200, 202, 400, 413, 501, 503] {
+            metrics.count_admin_request(Route::Publish, status);
+        }
+        metrics.count_admin_request(Route::Unknown, 499);
+        let text = text_of(&metrics);
+        for line in [
+            "fanfare_refusals_total{reason=\"malformed_head\"} 1",
+            "fanfare_refusals_total{reason=\"invalid_proxy_header\"} 1",
+            "fanfare_refusals_total{reason=\"full\"} 0",
+            "fanfare_admin_requests_total{route=\"publish\",status=\"2xx\"} 2",
+            "fanfare_admin_requests_total{route=\"publish\",status=\"4xx\"} 2",
+            "fanfare_admin_requests_total{route=\"publish\",status=\"5xx\"} 2",
+            "fanfare_admin_requests_total{route=\"unknown\",status=\"4xx\"} 1",
+            "fanfare_admin_requests_total{route=\"healthz\",status=\"2xx\"} 0",
+        ] {
+            assert!(text.contains(&format!("\n{line}\n")), "{line}");
+        }
+    }
+
+    #[test]
+    fn all_of_the_table_is_written_once_and_in_its_order() {
+        let mut hub = Hub::new(HubConfig::default(), test_clock());
+        hub.observe_turn(Duration::from_micros(90));
+        hub.observe_lag(Duration::from_millis(2));
+        let mut text = String::new();
+        hub.write_metrics(&mut text);
+        let types: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .collect();
+        let expected = TABLE.map(|(name, kind, _)| format!("{name} {}", kind.name()));
+        assert_eq!(types, expected);
+        for (name, kind, help) in TABLE {
+            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
+            assert!(
+                !help.contains(['\\', '\n']) && help.ends_with('.'),
+                "{help}"
+            );
+        }
+        assert!(text.contains("\nfanfare_turn_duration_seconds_bucket{le=\"0.0001\"} 1\n"));
+        assert!(text.contains("\nfanfare_lag_seconds_sum 0.002000000\n"));
+        assert!(text.contains("\nfanfare_max_clients 1024\n"));
+    }
+
+    #[test]
+    fn readme_has_the_same_table() {
+        let readme = include_str!("../../README.md");
+        let (_, rest) = readme.split_once("<!-- metrics -->\n").unwrap();
+        let (table, _) = rest.split_once("<!-- /metrics -->").unwrap();
+        let rows: Vec<&str> = table.lines().skip(2).collect();
+        let expected = TABLE.map(|(name, kind, help)| {
+            // What follows the name there are the labels.
+            (
+                format!("| `{name}"),
+                format!("| {} | {help} |", kind.name()),
+            )
+        });
+        assert_eq!(rows.len(), expected.len(), "rows of README's table");
+        for (row, (start, end)) in rows.iter().zip(expected) {
+            assert!(
+                row.starts_with(&start) && row.ends_with(&end),
+                "{row}\n{start} … {end}"
+            );
+        }
     }
 }

@@ -19,6 +19,7 @@
 //! 512 KiB of short ones for single clients, and, for a second after the last large message, 16 MiB
 //! of those that such messages were assembled in.
 
+mod admin;
 mod admission;
 mod batch;
 mod changes;
@@ -29,6 +30,7 @@ mod dirty;
 mod disconnect;
 mod drain;
 mod handler;
+mod histogram;
 mod large;
 mod metrics;
 mod network;
@@ -39,6 +41,7 @@ mod reconfigure;
 mod room;
 mod routes;
 mod speak;
+mod transport;
 mod trust;
 mod wheel;
 
@@ -47,6 +50,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+pub use admin::{MAX_ADMIN, Route};
 pub use admission::{Admission, RejectWith, Rejection};
 pub use changes::Change;
 pub(crate) use changes::{Changes, Setting};
@@ -57,6 +61,7 @@ use dirty::DirtyList;
 pub use disconnect::{Departure, Disconnect};
 use drain::Drain;
 pub use handler::{Broadcast, Handler, Outbox};
+pub use histogram::Histogram;
 use large::LargeFrames;
 pub use metrics::Metrics;
 pub use network::{InvalidNetwork, Network};
@@ -98,6 +103,8 @@ pub struct Hub {
     large: LargeFrames,
     next_generation: u32,
     drain: Drain,
+    /// Connections of operators among the clients.
+    admin_count: usize,
     metrics: Metrics,
     /// The first that was not believed about whom it asks for.
     first_untrusted: Option<Peer>,
@@ -135,6 +142,7 @@ impl Hub {
             large: LargeFrames::default(),
             next_generation: 0,
             drain: Drain::default(),
+            admin_count: 0,
             metrics: Metrics::default(),
             first_untrusted: None,
         }
@@ -147,12 +155,12 @@ impl Hub {
 
     /// Clients at the moment, in whatever phase.
     pub fn len(&self) -> usize {
-        self.clients.len()
+        self.clients.len() - self.admin_count
     }
 
     /// Whether nobody is connected.
     pub fn is_empty(&self) -> bool {
-        self.clients.is_empty()
+        self.len() == 0
     }
 
     /// Rooms at the moment.
@@ -182,37 +190,29 @@ impl Hub {
     /// If there are 2^32 clients.
     pub fn accept(&mut self, peer: Peer, now: Instant) -> Result<ClientId, Refusal> {
         if self.drain.has_begun() {
+            self.metrics.connections_dropped += 1;
             return Err(Refusal::Draining);
         }
-        let surplus = self.clients.len() >= self.config.max_connections;
-        if self.clients.len() >= self.config.max_connections.saturating_add(MAX_SURPLUS) {
+        let surplus = self.len() >= self.config.max_connections;
+        if self.len() >= self.config.max_connections.saturating_add(MAX_SURPLUS) {
+            self.metrics.connections_dropped += 1;
             return Err(Refusal::Full);
         }
-        let entry = self.clients.vacant_entry();
-        let index = u32::try_from(entry.key()).expect("clients are bounded by descriptors");
-        self.next_generation = self.next_generation.wrapping_add(1);
-        let id = ClientId::new(index, self.next_generation);
-        let peer = peer.canonical();
-        entry.insert(Client::new(id, peer, surplus, &self.config, now));
+        let id = self.next_id();
+        let client = Client::new(id, peer.canonical(), surplus, &self.config, now);
+        self.clients.insert(client);
         self.metrics.connections_accepted += 1;
         self.meet(id);
         self.arm(id, now);
         Ok(id)
     }
 
-    /// The driver saw the end of a client's input ([`Disconnect::Gone`]), or an error.
-    pub fn hang_up(&mut self, id: ClientId, why: Disconnect) {
-        let Some(client) = self.client_mut(id) else {
-            return;
-        };
-        let owes = !client.outgoing.is_empty() || client.outgoing.has_splices();
-        let can_hear = matches!(client.phase, Phase::Lingering) && !client.output_ended;
-        if why == Disconnect::Gone && owes && can_hear {
-            // It has said all it wanted to say, and may still be listening for our last word.
-            client.input_ended = true;
-        } else {
-            self.doom(id, why);
-        }
+    /// The id of whoever is put into the table of clients next.
+    fn next_id(&mut self) -> ClientId {
+        let key = self.clients.vacant_key();
+        let index = u32::try_from(key).expect("clients are bounded by descriptors");
+        self.next_generation = self.next_generation.wrapping_add(1);
+        ClientId::new(index, self.next_generation)
     }
 
     /// Whether enough has been said for one turn: the driver should stop reading, flush, and come
@@ -263,7 +263,9 @@ impl Hub {
         let ends_now = is_done && !client.output_ended;
         client.output_ended |= is_done;
         let nobody_listens = is_done && client.input_ended;
-        self.metrics.bytes_sent += written as u64;
+        if !client.is_admin {
+            self.metrics.bytes_sent += written as u64;
+        }
         if let Some(pong) = pong {
             self.say(id, [&pong, b""], now);
         }
@@ -277,38 +279,6 @@ impl Hub {
             self.arm(id, now);
         }
         ends_now && !nobody_listens
-    }
-
-    /// Writing to a client failed: what it is owed is dropped. What it has said may still be read;
-    /// the end, or the error, that is behind it says that the client is gone.
-    pub fn output_failed(&mut self, id: ClientId, now: Instant) {
-        let Some(client) = self.client_mut(id) else {
-            return;
-        };
-        client.outgoing.clear();
-        client.outgoing.set_blocked(true);
-        client.output_ended = true;
-        client.stalled_since.get_or_insert(now);
-        self.arm(id, now);
-    }
-
-    /// The driver knows that a client has something to say and will read it later, or has found
-    /// that there is nothing. Nobody is given up for silence whose answer is there.
-    pub fn readable(&mut self, id: ClientId, is_unread: bool) {
-        if let Some(client) = self.client_mut(id) {
-            client.is_unread = is_unread;
-        }
-    }
-
-    /// The transport takes bytes again. Harmless if it always did.
-    pub fn writable(&mut self, id: ClientId) {
-        let Some(client) = self.client_mut(id) else {
-            return;
-        };
-        if client.outgoing.is_blocked() {
-            client.outgoing.set_blocked(false);
-            self.touch(id);
-        }
     }
 
     /// Removes one client that was doomed; the driver closes its connection. To be called until
@@ -332,7 +302,11 @@ impl Hub {
             self.rooms.remove_if_empty(room);
         }
         let client = self.clients.remove(id.index());
-        self.metrics.count_departure(why);
+        if client.is_admin {
+            self.admin_count -= 1;
+        } else {
+            self.metrics.count_departure(why);
+        }
         Some(Departure {
             id,
             peer: client.peer,
@@ -341,6 +315,7 @@ impl Hub {
             age: now.saturating_duration_since(client.accepted_at),
             traffic: client.traffic,
             peak_backlog: client.outgoing.peak(),
+            is_admin: client.is_admin,
         })
     }
 

@@ -34,6 +34,8 @@ enum Inbound<'i> {
     Control,
     /// A Close, or an error that ends the connection like one.
     End(Disconnect),
+    /// Bytes from an operator.
+    Admin,
 }
 
 /// Bytes that a client has sent, while they are looked at.
@@ -77,6 +79,7 @@ impl Hub {
                 }
                 Inbound::NoHead(error) => self.refuse(id, error, now),
                 Inbound::End(_) => {}
+                Inbound::Admin => self.receive_admin(id, &mut input, now, handler),
             }
         }
         self.end_arrival(id, arrival, now);
@@ -88,9 +91,11 @@ impl Hub {
     pub fn landing(&mut self, id: ClientId) -> Option<&mut [u8]> {
         match &mut live(&mut self.clients, id)?.phase {
             Phase::Open(connection) => connection.landing(|len| self.large.take(len)),
-            Phase::ProxyHeader(_) | Phase::Handshake(_) | Phase::Closing(_) | Phase::Lingering => {
-                None
-            }
+            Phase::ProxyHeader(_)
+            | Phase::Handshake(_)
+            | Phase::Closing(_)
+            | Phase::Lingering
+            | Phase::Admin(_) => None,
         }
     }
 
@@ -127,7 +132,9 @@ impl Hub {
         let client = live(&mut self.clients, id)?;
         client.traffic.bytes_received += bytes as u64;
         client.is_unread = false;
-        self.metrics.bytes_received += bytes as u64;
+        if !client.is_admin {
+            self.metrics.bytes_received += bytes as u64;
+        }
         Some(Arrival {
             bytes,
             was_open: client.is_open(),
@@ -160,6 +167,7 @@ impl Hub {
                 Ok(source) => source.map_or(Inbound::Nothing, Inbound::Source),
                 Err(_) => Inbound::NoSource,
             },
+            Phase::Admin(_) => Inbound::Admin,
             Phase::Handshake(head) => match head.receive(input) {
                 Ok(head) => head.map_or(Inbound::Nothing, Inbound::Head),
                 Err(error) => Inbound::NoHead(error),
@@ -339,6 +347,6 @@ fn offers<'s>(request: &'s Request<'_>) -> impl Iterator<Item = &'s str> {
 fn frames_received(phase: &Phase) -> u64 {
     match phase {
         Phase::Open(connection) | Phase::Closing(connection) => connection.frames_received(),
-        Phase::ProxyHeader(_) | Phase::Handshake(_) | Phase::Lingering => 0,
+        Phase::ProxyHeader(_) | Phase::Handshake(_) | Phase::Lingering | Phase::Admin(_) => 0,
     }
 }

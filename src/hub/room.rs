@@ -69,6 +69,16 @@ impl Rooms {
             .filter(|room| room.id == id)
     }
 
+    /// All rooms with their places, in the order of these.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Room)> {
+        self.slab.iter()
+    }
+
+    /// The room at a place that [`iter`](Self::iter) has named just now.
+    pub(super) fn at(&self, place: usize) -> &Room {
+        &self.slab[place]
+    }
+
     fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
         self.slab
             .get_mut(id.index as usize)

@@ -150,7 +150,7 @@ fn accept(key: &[u8]) -> String {
 }
 
 /// The name of a room from what follows the path.
-fn room_name(part: &str) -> Result<String, HandshakeError> {
+pub(crate) fn room_name(part: &str) -> Result<String, HandshakeError> {
     let Some(encoded) = part.strip_prefix('/') else {
         return Ok(String::new());
     };

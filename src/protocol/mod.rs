@@ -37,6 +37,7 @@ pub use close::{CloseCode, CloseFrame};
 pub use connection::{Connection, Event};
 pub use error::{HandshakeError, ProtocolError};
 pub use frame::{EncodedHeader, FrameHeader};
+pub(crate) use handshake::room_name;
 pub use handshake::{Handshake, Upgrade};
 pub use input::Input;
 pub use limits::Limits;

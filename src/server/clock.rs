@@ -16,6 +16,8 @@ pub(super) struct Clock {
     lost: Duration,
     /// When the loop will be back at the latest, if it runs.
     expected: Option<Instant>,
+    /// How much later than expected it was read the last time, stops of the process included.
+    late: Duration,
 }
 
 impl Clock {
@@ -23,6 +25,7 @@ impl Clock {
         Self {
             lost: Duration::ZERO,
             expected: None,
+            late: Duration::ZERO,
         }
     }
 
@@ -35,6 +38,11 @@ impl Clock {
         self.read(Instant::now())
     }
 
+    /// How much later than expected it was when the clock was last read.
+    pub(super) fn late(&self) -> Duration {
+        self.late
+    }
+
     /// Takes note that the loop is going to wait for at most `timeout`.
     pub(super) fn expect(&mut self, now: Instant, timeout: Option<Duration>) {
         self.expected = timeout.map(|timeout| now + self.lost + timeout);
@@ -42,8 +50,10 @@ impl Clock {
 
     /// The time at the machine's time `now`.
     fn read(&mut self, now: Instant) -> Instant {
+        self.late = Duration::ZERO;
         if let Some(expected) = self.expected {
             let late = now.saturating_duration_since(expected);
+            self.late = late;
             // What is tolerated counts, so that time passes however slow the loop is.
             self.lost += late.saturating_sub(MAX_LATENESS);
         }
@@ -81,9 +91,10 @@ mod tests {
         clock.expect(now, Some(SECOND * 5));
         // Due after 5 s, back after 95 s.
         let now = clock.read(start + SECOND * 95);
-        assert_eq!(now, start + SECOND * 6);
+        assert_eq!((now, clock.late()), (start + SECOND * 6, SECOND * 90));
         clock.expect(now, Some(SECOND));
         assert_eq!(clock.read(start + SECOND * 96), start + SECOND * 7);
+        assert_eq!(clock.late(), Duration::ZERO);
     }
 
     #[test]

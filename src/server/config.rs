@@ -1,6 +1,7 @@
 //! The settings of a [`Server`](super::Server).
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -79,6 +80,18 @@ impl ServerConfig {
                 shutdown_timeout: self.shutdown_timeout,
             });
         }
+        if let Some(admin) = &self.admin {
+            if *admin == ListenAddress::Systemd {
+                return Err(HubConfigError::Admin(
+                    "cannot be systemd, whose sockets are for clients",
+                ));
+            }
+            if self.listen.iter().any(|address| address.overlaps(admin)) {
+                return Err(HubConfigError::Admin(
+                    "must not be one where clients connect",
+                ));
+            }
+        }
         self.hub.check()
     }
 }
@@ -93,6 +106,25 @@ pub enum ListenAddress {
     Unix(PathBuf),
     /// `systemd`: the sockets that a supervisor passes on (`LISTEN_FDS`).
     Systemd,
+}
+
+impl ListenAddress {
+    /// Whether who connects to the one may reach the other.
+    fn overlaps(&self, other: &Self) -> bool {
+        let (Self::Tcp(left), Self::Tcp(right)) = (self, other) else {
+            return self == other;
+        };
+        match (left.parse::<SocketAddr>(), right.parse::<SocketAddr>()) {
+            // The kernel chooses two ports.
+            (Ok(left), _) if left.port() == 0 => false,
+            (Ok(left), Ok(right)) => {
+                let is_any = left.ip().is_unspecified() || right.ip().is_unspecified();
+                left.port() == right.port() && (is_any || left.ip() == right.ip())
+            }
+            // A host by its name: whatever it means, it means it twice.
+            _ => left == right && !left.ends_with(":0"),
+        }
+    }
 }
 
 /// A text that is no address to listen at.
@@ -163,6 +195,43 @@ mod tests {
         assert_eq!(check(4000, 6000, 10_000), Err(error.to_owned()));
         assert!(check(10_000, 0, 10_000).is_err() && check(0, 10_000, 10_000).is_err());
         assert!(check(u64::MAX, u64::MAX, 10_000).is_err());
+    }
+
+    #[test]
+    fn operators_have_an_address_of_their_own() {
+        let check = |listen: &str, admin: &str| {
+            let config = ServerConfig {
+                listen: vec!["unix:/run/x".parse().unwrap(), listen.parse().unwrap()],
+                admin: Some(admin.parse().unwrap()),
+                ..ServerConfig::default()
+            };
+            config.check()
+        };
+        for (listen, admin) in [
+            ("127.0.0.1:8080", "127.0.0.1:9090"),
+            ("127.0.0.1:8080", "127.0.0.2:8080"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("localhost:0", "localhost:0"),
+            ("[::1]:8080", "127.0.0.1:8080"),
+            ("systemd", "unix:/run/a"),
+        ] {
+            assert_eq!(check(listen, admin), Ok(()), "{listen} {admin}");
+        }
+        for (listen, admin) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("127.0.0.1:8080", "0.0.0.0:8080"),
+            ("[::]:8080", "127.0.0.1:8080"),
+            ("[::1]:8080", "[0:0::1]:8080"),
+            ("localhost:80", "localhost:80"),
+            ("127.0.0.1:1", "unix:/run/x"),
+        ] {
+            let error = check(listen, admin).unwrap_err().to_string();
+            let expected = "admin address must not be one where clients connect";
+            assert_eq!(error, expected, "{listen} {admin}");
+        }
+        let error = check("127.0.0.1:1", "systemd").unwrap_err();
+        let expected = "admin address cannot be systemd, whose sockets are for clients";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

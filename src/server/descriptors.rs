@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::hub::MAX_SURPLUS;
+use crate::hub::{MAX_ADMIN, MAX_SURPLUS};
 
 /// Descriptors that are not clients: standard streams, listeners, epoll, the waker, signals, and
 /// what a handler may open.
@@ -17,7 +17,7 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
 /// How many connections fit under a limit of file descriptors.
 pub fn max_connections_for(descriptor_limit: u64) -> usize {
     let connections = descriptor_limit
-        .saturating_sub(RESERVED + MAX_SURPLUS as u64)
+        .saturating_sub(RESERVED + MAX_SURPLUS as u64 + MAX_ADMIN as u64)
         .max(1);
     usize::try_from(connections)
         .unwrap_or(usize::MAX)
@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn a_few_descriptors_are_kept_for_other_things() {
-        assert_eq!(max_connections_for(20_000), 19_904);
+        assert_eq!(max_connections_for(20_000), 19_872);
         assert_eq!(max_connections_for(10), 1);
         assert_eq!(max_connections_for(u64::MAX), u32::MAX as usize);
     }

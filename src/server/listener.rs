@@ -106,6 +106,29 @@ impl Listener {
             })
     }
 
+    /// Opens the socket of the operators' address. Other processes cannot share that one: an
+    /// operator wants to know whom it asks.
+    pub(super) fn open_admin(
+        address: &ListenAddress,
+        config: &ServerConfig,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Self, BindError> {
+        let error = |error| BindError::Listen {
+            address: address.clone(),
+            error,
+        };
+        let config = ServerConfig {
+            reuse_port: false,
+            ..config.clone()
+        };
+        let mut sockets = Self::open(address, &config)?;
+        let no_socket = || error(ErrorKind::NotFound.into());
+        let mut listener = sockets.pop().ok_or_else(no_socket)?;
+        listener.register(registry, token).map_err(error)?;
+        Ok(listener)
+    }
+
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match &mut self.socket {
             Socket::Tcp(socket) => socket.register(registry, token, Interest::READABLE),

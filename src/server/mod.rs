@@ -13,6 +13,7 @@ mod descriptors;
 mod handle;
 mod listener;
 mod notify;
+mod pace;
 mod reconfigure;
 mod report;
 mod signals;
@@ -39,6 +40,7 @@ pub use handle::{PublishError, ServerHandle};
 pub use listener::BindError;
 use listener::Listener;
 use notify::Supervisor;
+use pace::Pace;
 use report::Report;
 use signals::Signals;
 use socket::Socket;
@@ -55,8 +57,10 @@ const MAX_EVENTS: usize = 1024;
 const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 const RELOADS: Token = Token(usize::MAX - 2);
+/// The token of the listener for operators.
+const ADMIN: Token = Token(usize::MAX - 3);
 /// The first listener's token; the others lie below it, and clients' from 0 on.
-const LISTENERS: usize = usize::MAX - 3;
+const LISTENERS: usize = usize::MAX - 4;
 /// Listeners that there may be.
 const MAX_LISTENERS: usize = 1024;
 
@@ -66,6 +70,8 @@ pub struct Server {
     poll: Poll,
     events: Events,
     listeners: Vec<Listener>,
+    /// The one for operators. It stays while the server drains.
+    admin: Option<Listener>,
     /// Where the search for one with connections waiting begins.
     first_listener: usize,
     /// At the clients' indices.
@@ -87,6 +93,7 @@ pub struct Server {
     wants_reload: bool,
     supervisor: Option<Supervisor>,
     clock: Clock,
+    pace: Pace,
     report: Report,
     /// When accepting resumes after descriptors ran out.
     accept_again: Option<Instant>,
@@ -123,12 +130,22 @@ impl Server {
                 listeners.push(listener);
             }
         }
+        let admin = match &config.admin {
+            Some(address) => Some(Listener::open_admin(
+                address,
+                &config,
+                poll.registry(),
+                ADMIN,
+            )?),
+            None => None,
+        };
         let mut clock = Clock::new();
         let now = clock.now();
         Ok(Self {
             poll,
             events: Events::with_capacity(MAX_EVENTS),
             listeners,
+            admin,
             first_listener: 0,
             sockets: Vec::new(),
             hub: Hub::new(config.hub.clone(), now),
@@ -142,6 +159,7 @@ impl Server {
             wants_reload: false,
             supervisor: None,
             clock,
+            pace: Pace::new(config.admin.is_some()),
             report: Report::default(),
             accept_again: None,
             config,
@@ -156,6 +174,11 @@ impl Server {
             .iter()
             .filter_map(|listener| listener.local_address().ok())
             .collect()
+    }
+
+    /// The operators' address that was really bound, if there is one.
+    pub fn admin_address(&self) -> Option<ListenAddress> {
+        self.admin.as_ref()?.local_address().ok()
     }
 
     /// Publishes to this server, or stops it, from another thread.
@@ -207,6 +230,9 @@ impl Server {
             for address in self.local_addresses() {
                 report::listening(&address, self.speaks_tls());
             }
+            if let Some(address) = self.admin_address() {
+                report::admin(&address);
+            }
         }
         loop {
             self.turn(handler)?;
@@ -227,8 +253,12 @@ impl Server {
     pub fn turn(&mut self, handler: &mut dyn Handler) -> io::Result<()> {
         self.wait()?;
         let now = self.clock.now();
+        if let Some(late) = self.pace.begin(now, self.clock.late()) {
+            self.hub.observe_lag(late);
+        }
         self.obey(now)?;
         self.accept(now);
+        self.accept_admin(now);
         // Whoever comes second may find that enough has been said in this turn, so they take turns.
         self.mail_goes_first = !self.mail_goes_first;
         if self.mail_goes_first {

@@ -9,7 +9,7 @@ use log::{Level, debug, info, log_enabled, warn};
 use super::Outcome;
 use super::config::{ListenAddress, ServerConfig};
 use super::throttle::Throttle;
-use crate::hub::{ClientId, Departure, Disconnect, Hub};
+use crate::hub::{ClientId, Departure, Disconnect, Hub, MAX_ADMIN};
 use crate::protocol::HandshakeError;
 
 /// The warnings that clients can cause, each at its own pace.
@@ -22,6 +22,7 @@ pub(super) struct Report {
     too_big: Throttle,
     proxy: Throttle,
     has_told_of_untrusted: bool,
+    admin: Throttle,
 }
 
 pub(super) fn listening(address: &ListenAddress, is_tls: bool) {
@@ -48,6 +49,14 @@ pub(super) fn stopped_listening(hub: &Hub) {
 
 pub(super) fn reload_ignored() {
     info!("SIGHUP ignored: the server is stopping");
+}
+
+/// Not "listening": that line tells where clients connect.
+pub(super) fn admin(address: &ListenAddress) {
+    match address {
+        ListenAddress::Tcp(address) => info!("admin at http://{address}/"),
+        _ => info!("admin at {address}"),
+    }
 }
 
 /// Every connection is either left or has gone for one of the causes, which are told if they are
@@ -126,6 +135,15 @@ impl Report {
         }
     }
 
+    pub(super) fn admin_full(&mut self, now: Instant) {
+        if let Some(suppressed) = self.admin.admit(now) {
+            warn!(
+                "admin connection dropped, there are as many as may be: connections={MAX_ADMIN} \
+                 suppressed={suppressed}"
+            );
+        }
+    }
+
     pub(super) fn cannot_accept(&mut self, error: &io::Error, now: Instant) {
         if let Some(suppressed) = self.accept.admit(now) {
             warn!("cannot accept, resting for 100ms: {error} suppressed={suppressed}");
@@ -154,6 +172,10 @@ impl Report {
     }
 
     pub(super) fn departed(&mut self, departure: &Departure, now: Instant) {
+        if departure.is_admin {
+            let Departure { id, peer, why, .. } = departure;
+            return debug!("admin gone id={id} peer={peer} ({why})");
+        }
         if log_enabled!(Level::Debug) {
             gone(departure);
         }

@@ -30,6 +30,8 @@ pub(super) struct Socket {
     pub(super) is_ready: bool,
     /// Whether the peer has ended its side, so that a short read is not the last one.
     pub(super) read_closed: bool,
+    /// Whether it is an operator's.
+    pub(super) is_admin: bool,
 }
 
 impl Stream {

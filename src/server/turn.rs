@@ -10,8 +10,8 @@ use super::signals::Signals;
 use super::socket::{Socket, Stream};
 use super::stop::Stop;
 use super::stream::{self, Filled};
-use super::{LISTENERS, MAX_EVENTS, MAX_LISTENERS, RELOADS, SIGNALS, Server, WAKER, report};
-use crate::hub::{ClientId, Disconnect, Handler, Refusal};
+use super::{ADMIN, LISTENERS, MAX_EVENTS, MAX_LISTENERS, RELOADS, SIGNALS, Server, WAKER, report};
+use crate::hub::{ClientId, Disconnect, Handler, MAX_ADMIN, Refusal};
 use crate::protocol::HandshakeError;
 
 /// Waits of one turn, all but the first without waiting: enough for 65,536 sockets, and for signals
@@ -45,6 +45,9 @@ impl Server {
     pub(super) fn wait(&mut self) -> io::Result<()> {
         let now = self.clock.now();
         let mut timeout = self.timeout(now);
+        if let Some(took) = self.pace.wait(now, timeout) {
+            self.hub.observe_turn(took);
+        }
         self.clock.expect(now, timeout);
         for _ in 0..MAX_WAITS_PER_TURN {
             match self.poll.poll(&mut self.events, timeout) {
@@ -70,6 +73,11 @@ impl Server {
                 WAKER => {}
                 SIGNALS => self.signals.iter_mut().for_each(Signals::note_event),
                 RELOADS => self.reloads.iter_mut().for_each(Signals::note_event),
+                ADMIN => {
+                    if let Some(listener) = &mut self.admin {
+                        listener.is_ready = true;
+                    }
+                }
                 Token(index) if index > LISTENERS - MAX_LISTENERS => {
                     if let Some(listener) = self.listeners.get_mut(LISTENERS - index) {
                         listener.is_ready = true;
@@ -100,7 +108,8 @@ impl Server {
 
     /// How long the next wait may take: not at all if somebody was cut short.
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        let may_accept = self.accept_again.is_none() && self.listeners.iter().any(|l| l.is_ready);
+        let mut listeners = self.listeners.iter().chain(&self.admin);
+        let may_accept = self.accept_again.is_none() && listeners.any(|l| l.is_ready);
         let is_cut_short =
             !self.ready.is_empty() || self.mailbox.is_pending() || self.hub.has_work();
         if may_accept || is_cut_short {
@@ -128,29 +137,46 @@ impl Server {
             };
             match listener.accept() {
                 Ok((stream, peer)) => match self.hub.accept(peer, now) {
-                    Ok(id) => self.adopt(id, stream),
+                    Ok(id) => self.adopt(id, stream, false),
                     Err(Refusal::Full) => self.report.full(self.hub.len(), now),
                     Err(Refusal::Draining) => {}
                 },
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => listener.is_ready = false,
-                    // The connection that we were about to get is gone; the next one is not.
-                    ErrorKind::ConnectionAborted
-                    | ErrorKind::ConnectionReset
-                    | ErrorKind::HostUnreachable
-                    | ErrorKind::NetworkDown
-                    | ErrorKind::NetworkUnreachable
-                    | ErrorKind::Interrupted => {}
-                    // EMFILE, ENFILE, ENOBUFS, ENOMEM. No event will say that there is room again,
-                    // and to try again at once would be to spin.
-                    _ => {
-                        self.report.cannot_accept(&error, now);
-                        self.accept_again = Some(now + ACCEPT_PAUSE);
-                        return;
-                    }
+                Err(error) => match AcceptFailure::of(&error) {
+                    AcceptFailure::NobodyWaits => listener.is_ready = false,
+                    AcceptFailure::OneIsGone => {}
+                    AcceptFailure::NoRoom => return self.rest(&error, now),
                 },
             }
         }
+    }
+
+    /// Accepts operators; not behind clients, so that a flood of those does not keep them out.
+    pub(super) fn accept_admin(&mut self, now: Instant) {
+        if self.accept_again.is_some_and(|again| now < again) {
+            return;
+        }
+        for _ in 0..MAX_ADMIN {
+            let Some(listener) = self.admin.as_mut().filter(|listener| listener.is_ready) else {
+                return;
+            };
+            match listener.accept() {
+                Ok((stream, peer)) => match self.hub.accept_admin(peer, now) {
+                    Ok(id) => self.adopt(id, stream, true),
+                    Err(_) => self.report.admin_full(now),
+                },
+                Err(error) => match AcceptFailure::of(&error) {
+                    AcceptFailure::NobodyWaits => listener.is_ready = false,
+                    AcceptFailure::OneIsGone => {}
+                    AcceptFailure::NoRoom => return self.rest(&error, now),
+                },
+            }
+        }
+    }
+
+    /// No event will say that there is room again, and to try again at once would be to spin.
+    fn rest(&mut self, error: &io::Error, now: Instant) {
+        self.report.cannot_accept(error, now);
+        self.accept_again = Some(now + ACCEPT_PAUSE);
     }
 
     /// A listener with connections waiting; each time the search begins behind the last one, so
@@ -165,12 +191,13 @@ impl Server {
     }
 
     /// Gives a new client its socket.
-    fn adopt(&mut self, id: ClientId, stream: Stream) {
-        #[cfg(feature = "tls")]
-        let stream = stream.secure(self.config.tls.as_ref());
-        #[cfg(not(feature = "tls"))]
-        let stream = io::Result::Ok(stream);
-        let registered = stream.and_then(|mut stream| {
+    fn adopt(&mut self, id: ClientId, stream: Stream, is_admin: bool) {
+        let secured = if is_admin {
+            Ok(stream)
+        } else {
+            self.secure(stream)
+        };
+        let registered = secured.and_then(|mut stream| {
             stream.set_nodelay()?;
             stream.register(self.poll.registry(), Token(id.index()))?;
             Ok(stream)
@@ -183,10 +210,27 @@ impl Server {
             stream,
             is_ready: false,
             read_closed: false,
+            is_admin,
         });
         if self.sockets[id.index()].is_none() {
             self.hub.hang_up(id, Disconnect::Reset);
         }
+    }
+
+    /// What is spoken with clients.
+    #[cfg(feature = "tls")]
+    fn secure(&self, stream: Stream) -> io::Result<Stream> {
+        stream.secure(self.config.tls.as_ref())
+    }
+
+    /// What is spoken with clients: nothing but what they say.
+    #[cfg(not(feature = "tls"))]
+    #[expect(
+        clippy::unused_self,
+        reason = "there is no other way without the feature"
+    )]
+    fn secure(&self, stream: Stream) -> io::Result<Stream> {
+        Ok(stream)
     }
 
     /// Reads once from each client who has something to say, until the turn has enough of it.
@@ -220,6 +264,10 @@ impl Server {
             return 0;
         };
         socket.is_ready = false;
+        if socket.is_admin && !self.hub.resume(id, now, handler) {
+            // It is read on when the answer has been written.
+            return 0;
+        }
         let landing = self.hub.landing(id);
         let has_landing = landing.is_some();
         let buffer = landing.unwrap_or(&mut self.buffer);
@@ -312,6 +360,11 @@ impl Server {
                     // If the peer has gone meanwhile, the next read says so.
                     let _ = socket.stream.end_output();
                 }
+                // An operator's next request may be waiting for this answer to go.
+                if socket.is_admin && !flushed.blocked && !socket.is_ready {
+                    socket.is_ready = true;
+                    self.ready.push_back(id);
+                }
             } else {
                 self.hub.output_failed(id, now);
                 if !socket.is_ready {
@@ -346,6 +399,30 @@ impl Server {
 /// Whether this is what TLS says of a handshake, rather than the kernel of the connection.
 fn is_refusal(stream: &Stream, error: &io::Error) -> bool {
     error.kind() == ErrorKind::InvalidData && stream.has_failed_handshake()
+}
+
+/// What it means that no connection could be accepted.
+enum AcceptFailure {
+    NobodyWaits,
+    /// The connection that we were about to get is gone; the next one is not.
+    OneIsGone,
+    /// EMFILE, ENFILE, ENOBUFS, ENOMEM.
+    NoRoom,
+}
+
+impl AcceptFailure {
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::WouldBlock => Self::NobodyWaits,
+            ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::Interrupted => Self::OneIsGone,
+            _ => Self::NoRoom,
+        }
+    }
 }
 
 /// The socket of a client, unless another client has its place by now.

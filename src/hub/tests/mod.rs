@@ -1,6 +1,7 @@
 //! The hub as a driver sees it, without sockets.
 
 mod addresses;
+mod admin;
 mod admission;
 mod closing;
 mod counting;

@@ -1,0 +1,394 @@
+//! Seeing and driving it: plain HTTP for operators, on connections of their own.
+//!
+//! They live in the table of clients, so that the driver reads, writes and closes them like those,
+//! and are none: they count nowhere among clients, and hear no room. Requests of one connection are
+//! answered in their order; while an answer is written nothing more is read.
+
+mod connection;
+mod json;
+mod lists;
+mod routes;
+
+use std::time::{Duration, Instant};
+
+pub(in crate::hub) use connection::AdminConnection;
+use connection::{Arrived, Progress, Publication};
+use routes::AdminError;
+pub use routes::Route;
+
+use super::client::{Client, ClientId, Peer, Phase};
+use super::disconnect::Disconnect;
+use super::handler::Handler;
+use super::{Hub, Refusal, live};
+use crate::protocol::http::{Body, BodyError, Framing, Request, Response, expects_continue};
+use crate::protocol::{HandshakeError, Input, MessageKind, room_name};
+
+/// Connections of operators at once; more are closed.
+pub const MAX_ADMIN: usize = 32;
+
+/// How long an operator's connection may be idle between two requests, and how long the answer to
+/// one may take to be written. Longer than most monitoring systems wait between two looks.
+pub(in crate::hub) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// From the end of a request's head to the end of its body, in handshake timeouts: 30 s unless they
+/// are set. A trickle does not extend it.
+const BODY_TIMEOUTS: u32 = 6;
+
+/// RFC 9110, section 15.2.1.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+impl Hub {
+    /// Takes in a connection to the operators' address.
+    ///
+    /// # Errors
+    /// The driver should close the connection at once.
+    ///
+    /// # Panics
+    /// If there are 2^32 clients.
+    pub fn accept_admin(&mut self, peer: Peer, now: Instant) -> Result<ClientId, Refusal> {
+        if self.admin_count >= MAX_ADMIN {
+            return Err(Refusal::Full);
+        }
+        let id = self.next_id();
+        self.clients
+            .insert(Client::admin(id, peer, &self.config, now));
+        self.admin_count += 1;
+        self.arm(id, now);
+        Ok(id)
+    }
+
+    /// Connections of operators at the moment.
+    pub fn admin_count(&self) -> usize {
+        self.admin_count
+    }
+
+    /// Goes on with what an operator has said already. Returns whether the driver may read more
+    /// from the connection; if not, it should ask again when what is owed has been written. For
+    /// those of [`accept_admin`](Self::accept_admin); clients may always be read.
+    pub fn resume(&mut self, id: ClientId, now: Instant, handler: &mut dyn Handler) -> bool {
+        let Some(client) = live(&mut self.clients, id) else {
+            return true;
+        };
+        let Phase::Admin(admin) = &mut client.phase else {
+            return true;
+        };
+        let (mut held, from) = admin.take_held();
+        if client.output_ended {
+            // Nobody would hear the answers; the end of the input says the rest.
+            return true;
+        }
+        let mut input = Input::new(&mut held[from..]);
+        self.serve_admin(id, &mut input, now, handler);
+        let left = input.len();
+        let Some(client) = live(&mut self.clients, id) else {
+            return true;
+        };
+        let Phase::Admin(admin) = &mut client.phase else {
+            return true;
+        };
+        let len = held.len();
+        admin.put_held(held, len - left);
+        client.outgoing.is_empty()
+    }
+
+    /// Reads what has just arrived from an operator, and keeps what has to wait.
+    pub(super) fn receive_admin(
+        &mut self,
+        id: ClientId,
+        input: &mut Input<'_>,
+        now: Instant,
+        handler: &mut dyn Handler,
+    ) {
+        let has_held = |client: &Client| match &client.phase {
+            Phase::Admin(admin) => admin.has_held(),
+            _ => false,
+        };
+        if !live(&mut self.clients, id).is_some_and(|client| has_held(client)) {
+            self.serve_admin(id, input, now, handler);
+        }
+        let Some(client) = live(&mut self.clients, id) else {
+            return;
+        };
+        let Phase::Admin(admin) = &mut client.phase else {
+            return;
+        };
+        if !admin.hold(input.take_all()) {
+            // The driver was to wait.
+            self.doom(id, Disconnect::Flood);
+        }
+    }
+
+    /// Serves requests until the input is used up or an answer is to be written.
+    fn serve_admin(
+        &mut self,
+        id: ClientId,
+        input: &mut Input<'_>,
+        now: Instant,
+        handler: &mut dyn Handler,
+    ) {
+        loop {
+            let Some(client) = live(&mut self.clients, id) else {
+                return;
+            };
+            let Phase::Admin(admin) = &mut client.phase else {
+                return;
+            };
+            if !client.outgoing.is_empty() {
+                return;
+            }
+            let was_idle = admin.progress() == Progress::Idle;
+            match admin.receive(input) {
+                Arrived::Nothing => {
+                    if was_idle && admin.progress() == Progress::Head {
+                        client.expect(now + self.config.handshake_timeout);
+                        self.arm(id, now);
+                    }
+                    return;
+                }
+                Arrived::Head(head) => {
+                    let is_all = input.is_empty();
+                    self.admin_request(id, &head, is_all, now, handler);
+                }
+                Arrived::NoHead(error) => {
+                    self.refuse_admin(id, Route::Unknown, error.into(), now);
+                }
+                Arrived::Body(publication, body) => {
+                    self.admin_publish(id, publication, body, now);
+                }
+                Arrived::NoBody(error) => {
+                    self.refuse_admin(id, Route::Publish, error.into(), now);
+                }
+            }
+        }
+    }
+
+    /// Answers a request, or asks for its body. `is_all` tells that nothing follows the head yet.
+    fn admin_request(
+        &mut self,
+        id: ClientId,
+        head: &[u8],
+        is_all: bool,
+        now: Instant,
+        handler: &mut dyn Handler,
+    ) {
+        let request = match Request::parse_with_body(head) {
+            Ok(request) => request,
+            Err(error) => return self.refuse_admin(id, Route::Unknown, error.into(), now),
+        };
+        let route = Route::of(request.path());
+        let done = match route {
+            Route::Publish => self.admin_publication(id, &request, is_all, now, handler),
+            _ => self.admin_answer(id, route, &request, now),
+        };
+        if let Err(error) = done {
+            self.refuse_admin(id, route, error, now);
+        }
+    }
+
+    /// Answers a request that only wants to know something.
+    fn admin_answer(
+        &mut self,
+        id: ClientId,
+        route: Route,
+        request: &Request<'_>,
+        now: Instant,
+    ) -> Result<(), AdminError> {
+        route.check(request)?;
+        let framing = Framing::of(request)?;
+        let response = match route {
+            Route::Healthz => Response::text(200, "ok\n"),
+            Route::Readyz => match self.unready() {
+                None => Response::text(200, "ready\n"),
+                Some(why) => Response::text(503, format!("{why}\n")),
+            },
+            Route::Metrics => {
+                let mut text = String::new();
+                self.write_metrics(&mut text);
+                Response::new(200).body(TEXT_FORMAT, text.into_bytes().into())
+            }
+            Route::Rooms => json(200, self.list_rooms(request.query())?),
+            Route::Clients => json(200, self.list_clients(request.query(), now)?),
+            Route::Publish | Route::Unknown => return Err(AdminError::NotFound),
+        };
+        let response = match request.method() {
+            "HEAD" => response.without_body(),
+            _ => response,
+        };
+        // A body that nobody wants is not read, so nobody knows what follows it.
+        let has_body = !matches!(framing, None | Some(Framing::Length(0)));
+        self.answer_admin(id, route, response, has_body || is_last(request), now);
+        Ok(())
+    }
+
+    /// Decides whether a message may be published, and reads it next.
+    fn admin_publication(
+        &mut self,
+        id: ClientId,
+        request: &Request<'_>,
+        is_all: bool,
+        now: Instant,
+        handler: &mut dyn Handler,
+    ) -> Result<(), AdminError> {
+        // 1. Where to, and who says so.
+        Route::Publish.check(request)?;
+        let framing = Framing::of(request)?;
+        let part = routes::room_part(request.path()).unwrap_or_default();
+        let room = room_name(part)?;
+        let peer = self.peer(id).unwrap_or(Peer::Unix);
+        let verdict = handler.on_publish(request, &room, peer);
+        verdict.map_err(HandshakeError::from)?;
+        // 2. How long it is. Before anything of it is read, or asked for.
+        let framing = framing.ok_or(BodyError::LengthRequired)?;
+        let body = Body::new(framing, self.config.limits.max_message_size)?;
+        let expects = expects_continue(request)?;
+        let deadline = now + self.config.handshake_timeout * BODY_TIMEOUTS;
+        let Some(client) = live(&mut self.clients, id) else {
+            return Ok(());
+        };
+        if let Phase::Admin(admin) = &mut client.phase {
+            admin.expect_body(Publication {
+                room,
+                kind: kind(request),
+                body,
+                is_last: is_last(request),
+            });
+        }
+        client.expect(deadline);
+        self.arm(id, now);
+        // RFC 9110, section 10.1.1: not to whoever has begun to send it.
+        if expects && is_all && framing != Framing::Length(0) {
+            self.tell_admin(id, CONTINUE);
+        }
+        Ok(())
+    }
+
+    fn admin_publish(
+        &mut self,
+        id: ClientId,
+        publication: Publication,
+        body: Vec<u8>,
+        now: Instant,
+    ) {
+        let Publication {
+            room,
+            kind,
+            is_last,
+            ..
+        } = publication;
+        if kind == MessageKind::Text && std::str::from_utf8(&body).is_err() {
+            return self.refuse_admin(id, Route::Publish, AdminError::InvalidUtf8, now);
+        }
+        let room = self.find_room(&room);
+        let receivers = room.and_then(|room| self.broadcast(room, None, kind, body.into()));
+        let receivers = receivers.unwrap_or(0);
+        let status = if receivers == 0 { 202 } else { 201 };
+        let response = json(status, format!("{{\"receivers\":{receivers}}}\n"));
+        self.answer_admin(id, Route::Publish, response, is_last, now);
+    }
+
+    /// Why no client should be sent here; `None` if they should.
+    fn unready(&self) -> Option<&'static str> {
+        if self.is_draining() {
+            Some("draining")
+        } else if self.len() >= self.config.max_connections {
+            Some("full")
+        } else {
+            None
+        }
+    }
+
+    /// Refuses a request, and ends the connection: what follows may be anything.
+    fn refuse_admin(&mut self, id: ClientId, route: Route, error: AdminError, now: Instant) {
+        self.answer_admin(id, route, error.response(), true, now);
+    }
+
+    fn answer_admin(
+        &mut self,
+        id: ClientId,
+        route: Route,
+        response: Response,
+        is_last: bool,
+        now: Instant,
+    ) {
+        self.metrics.count_admin_request(route, response.status());
+        let is_last = is_last || self.is_draining();
+        let mut response = response.field("Cache-Control", "no-store");
+        if is_last {
+            response = response.field("Connection", "close");
+        }
+        let mut bytes = Vec::new();
+        response.encode(&mut bytes);
+        self.tell_admin(id, &bytes);
+        if is_last {
+            return self.last_word(id, b"", Phase::Lingering, Disconnect::Answered, now);
+        }
+        if let Some(client) = self.client_mut(id) {
+            client.expect(now + IDLE_TIMEOUT);
+            self.arm(id, now);
+        }
+    }
+
+    /// Queues an answer: whatever clients may be owed, this one is bounded by itself, and by being
+    /// the only one.
+    fn tell_admin(&mut self, id: ClientId, bytes: &[u8]) {
+        let Some(client) = live(&mut self.clients, id) else {
+            return;
+        };
+        let said = client.outgoing.say([bytes, b""], 0, usize::MAX);
+        debug_assert!(said.is_ok(), "there is no limit to exceed");
+        self.dirty.name(client);
+        self.said += bytes.len();
+    }
+
+    /// An operator's deadline has come.
+    pub(super) fn admin_due(&mut self, id: ClientId, now: Instant) {
+        let Some(client) = live(&mut self.clients, id) else {
+            return;
+        };
+        let Phase::Admin(admin) = &client.phase else {
+            return;
+        };
+        if !client.outgoing.is_empty() {
+            return self.doom(id, Disconnect::TooSlow);
+        }
+        match admin.progress() {
+            // Nothing was asked, so nothing is answered.
+            Progress::Idle => {
+                self.last_word(id, b"", Phase::Lingering, Disconnect::TimedOut, now);
+            }
+            Progress::Head => {
+                let error = HandshakeError::TimedOut.into();
+                self.refuse_admin(id, Route::Unknown, error, now);
+            }
+            Progress::Body => {
+                self.refuse_admin(id, Route::Publish, BodyError::TimedOut.into(), now);
+            }
+        }
+    }
+}
+
+fn json(status: u16, text: String) -> Response {
+    Response::new(status).body("application/json", text.into_bytes().into())
+}
+
+/// Whether a client wants the connection to end behind the answer (RFC 9112, section 9.6).
+fn is_last(request: &Request<'_>) -> bool {
+    let mut options = request.list("connection");
+    options.any(|option| option.eq_ignore_ascii_case(b"close"))
+}
+
+/// What kind of message a body is, by its type.
+fn kind(request: &Request<'_>) -> MessageKind {
+    let value = request.values("content-type").next().unwrap_or_default();
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
+    if essence
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"application/octet-stream")
+    {
+        MessageKind::Binary
+    } else {
+        MessageKind::Text
+    }
+}
