@@ -9,6 +9,8 @@ mod access;
 #[path = "loopback/addresses.rs"]
 #[cfg(feature = "cli")]
 mod addresses;
+#[path = "loopback/admin.rs"]
+mod admin;
 #[path = "support/process.rs"]
 #[cfg(feature = "cli")]
 mod binary;

@@ -97,6 +97,8 @@ pub(crate) fn config() -> ServerConfig {
 /// A server that runs in a thread.
 pub(crate) struct Running {
     pub(crate) addresses: Vec<ListenAddress>,
+    /// Where operators ask, if they may.
+    pub(crate) admin: Option<ListenAddress>,
     pub(crate) handle: ServerHandle,
     events: Receiver<Event>,
     ended: Receiver<io::Result<Ended>>,
@@ -130,7 +132,8 @@ impl Running {
         // The hub shares bytes within its thread, so the server is made where it runs.
         std::thread::spawn(move || {
             let mut server = Server::bind(config).expect("the server can listen");
-            let _ = started.send((server.local_addresses(), server.handle()));
+            let addresses = (server.local_addresses(), server.admin_address());
+            let _ = started.send((addresses, server.handle()));
             let outcome = server.run(&mut handler);
             let hub = server.hub();
             let _ = end.send(outcome.map(|outcome| Ended {
@@ -141,8 +144,10 @@ impl Running {
             }));
         });
         let (addresses, handle) = start.recv_timeout(DEADLINE).expect("the server starts");
+        let (addresses, admin) = addresses;
         Self {
             addresses,
+            admin,
             handle,
             events,
             ended,
