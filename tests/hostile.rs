@@ -10,6 +10,8 @@
 
 #[path = "hostile/abort.rs"]
 mod abort;
+#[path = "hostile/admin.rs"]
+mod admin;
 #[path = "hostile/case.rs"]
 mod case;
 #[path = "hostile/client.rs"]
