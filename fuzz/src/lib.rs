@@ -14,6 +14,7 @@ pub mod connection_vs_tungstenite;
 pub mod frame_header;
 pub mod handshake;
 mod heard;
+pub mod http_body;
 pub mod http_head;
 pub mod hub;
 mod hub_member;
@@ -28,13 +29,14 @@ pub mod utf8;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its file, its binary and its folder of seeds.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("close_payload", close_payload::run),
     ("connection", connection::run),
     ("connection_vs_reference", connection_vs_reference::run),
     ("connection_vs_tungstenite", connection_vs_tungstenite::run),
     ("frame_header", frame_header::run),
     ("handshake", handshake::run),
+    ("http_body", http_body::run),
     ("http_head", http_head::run),
     ("hub", hub::run),
     ("utf8", utf8::run),

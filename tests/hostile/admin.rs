@@ -51,9 +51,9 @@ impl Admin {
     }
 
     /// The same for somebody who goes on and on, until it fails.
-    fn check_endless(&self, head: &str, more: &[u8], status: u16) -> Result<(), String> {
+    fn check_endless(&self, start: &str, more: &[u8], status: u16) -> Result<(), String> {
         let mut peer = self.connect();
-        peer.send(head);
+        peer.send(start);
         let mut writer = peer.stream.try_clone().expect("a free descriptor");
         let (heard, sent) = std::thread::scope(|scope| {
             let writing = scope.spawn(move || {
@@ -66,7 +66,7 @@ impl Admin {
             });
             (peer.read_to_any_end(), writing.join().expect("it ends"))
         });
-        println!("    {} bytes were sent", sent + head.len());
+        println!("    {} bytes were sent", sent + start.len());
         compare(&heard, &[status])
     }
 }
