@@ -45,12 +45,19 @@
 //! member. What slow members have not taken yet is held once for all of them, and whoever owes more
 //! than [`HubConfig::max_client_buffer`] is dropped, never skipped.
 //!
+//! # Who may do what
+//!
+//! [`Handler::on_upgrade`] is asked before a client joins anything. It may refuse, with a status or
+//! with a Close that scripts in browsers can see ([`HubConfig::reject_with`]); and whom it lets in
+//! may be allowed to listen alone, or for a while ([`Admission`]).
+//!
 //! # What is answered to a request
 //!
 //! | request | answer |
 //! |---|---|
 //! | valid upgrade of `/ws` or `/ws/<room>` | 101 |
 //! | anything malformed, without exactly one `Host`, or with a body | 400 |
+//! | not let in by [`Handler::on_upgrade`] | 401, 403, or 400 |
 //! | origin not allowed | 403 |
 //! | nothing there | 404 |
 //! | not GET | 405 |

@@ -3,8 +3,13 @@
 //     NODE_PATH=where/ws/is/installed/node_modules node peers.mjs SERVER-BINARY
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Server, Suite, binaryArgument } from "./harness.mjs";
 
 // Unlike `import`, this heeds NODE_PATH: nothing need be installed beside this file.
@@ -301,6 +306,53 @@ await suite.check("with --no-echo the others hear a message and its sender does 
   assert.equal(await one.next(), "from two");
   await leaveSilently([one, two]);
   await silent.stop();
+});
+
+await suite.check("tickets minted as README shows, in Node and in shell, let in who listens alone", async () => {
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  const program = (language) =>
+    new RegExp(`<!-- ticket: ${language} -->\\n\`\`\`\\w+\\n(.*?)\`\`\``, "s").exec(readme)[1];
+  const folder = mkdtempSync(join(tmpdir(), "fanfare-"));
+  try {
+    writeFileSync(join(folder, "ticket.key"), `${randomBytes(48).toString("base64")}\n`);
+    const guarded = await Server.start(binary, { flags: ["--ticket-key", join(folder, "ticket.key")] });
+    const room = guarded.url("news/today");
+    for (const command of [
+      [process.execPath, "--input-type=module", "--eval", program("node")], ["sh", "-c", program("shell")],
+    ]) {
+      const printed = execFileSync(command[0], command.slice(1), { cwd: folder, encoding: "utf8" });
+      const ticket = printed.trimEnd();
+      const listener = await Client.open(room, { protocols: ["bearer", ticket] });
+      assert.equal(listener.socket.protocol, "bearer");
+      const other = await Client.open(room, { headers: { Authorization: `Bearer ${ticket}` } });
+      other.send("a listener speaks");
+      assert.deepEqual(await other.closed, { code: 1008, reason: "publishing is not allowed here" });
+      await leaveSilently([listener]);
+      assert.equal(await refusal(room), 401);
+      assert.equal(await refusal(room, { protocols: ["bearer", ticket.replace("subscribe", "both")] }), 401);
+      assert.equal(await refusal(guarded.url("news"), { protocols: ["bearer", ticket] }), 403);
+    }
+    await guarded.stop();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+await suite.check("who is not let in can be told by a Close", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "fanfare-"));
+  try {
+    writeFileSync(join(folder, "ticket.key"), "k".repeat(32));
+    const flags = ["--ticket-key", join(folder, "ticket.key"), "--reject-with", "close"];
+    const guarded = await Server.start(binary, { flags });
+    const reasons = { nonsense: "the credential is not valid, or has expired", "": "a credential is required" };
+    for (const [token, reason] of Object.entries(reasons)) {
+      const client = await Client.open(guarded.url(), { protocols: token ? ["bearer", token] : [] });
+      assert.deepEqual(await client.closed, { code: 1008, reason });
+    }
+    await guarded.stop();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 await suite.check("a SIGTERM closes every client with 1001 and ends the server with 0", async () => {

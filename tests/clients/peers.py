@@ -5,7 +5,9 @@ import os
 import re
 import socket
 import struct
+import subprocess
 import sys
+import tempfile
 import traceback
 
 from websockets.asyncio.client import connect
@@ -369,6 +371,63 @@ async def no_echo(server):
         await two.send("from two")
         assert await one.recv() == "from two"
         await leave_silently(one, two)
+
+
+README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../README.md")
+
+
+def readme_program(language):
+    """The program that README shows for minting a ticket: it reads ticket.key and prints one for news/today."""
+    with open(README, encoding="utf-8") as readme:
+        found = re.search(rf"<!-- ticket: {language} -->\n```\w+\n(.*?)```", readme.read(), re.DOTALL)
+    return found[1]
+
+
+async def minted(folder, *command):
+    """What a program of README prints, run where its key is."""
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode == 0, f"{command[0]} ended with {process.returncode}"
+    return printed.decode().rstrip("\n")
+
+
+@check("tickets minted as README shows, in Python and in shell, let in who listens alone")
+async def tickets(server):
+    with tempfile.TemporaryDirectory() as folder:
+        key = os.path.join(folder, "ticket.key")
+        with open(key, "wb") as file:
+            subprocess.run(["openssl", "rand", "-base64", "48"], stdout=file, check=True)
+        async with Server(server.command[0], "--ticket-key", key) as guarded:
+            room, program = guarded.url("news/today"), readme_program
+            for command in [
+                (sys.executable, "-c", program("python")), ("sh", "-c", program("shell")),
+            ]:
+                ticket = await minted(folder, *command)
+                by_header = await join(room, additional_headers={"Authorization": f"Bearer {ticket}"})
+                by_subprotocol = await join(room, subprotocols=["bearer", ticket])
+                assert by_subprotocol.subprotocol == "bearer"
+                await by_header.send("a listener speaks")
+                assert await code_of_close(by_header) == 1008
+                assert by_header.protocol.close_rcvd.reason == "publishing is not allowed here"
+                await leave_silently(by_subprotocol)
+                assert await refusal(room) == 401
+                forged = ticket.replace("subscribe", "both")
+                assert await refusal(room, subprotocols=["bearer", forged]) == 401
+                assert await refusal(guarded.url("news"), subprotocols=["bearer", ticket]) == 403
+
+
+@check("who is not let in can be told by a Close")
+async def rejected_by_close(server):
+    with tempfile.TemporaryDirectory() as folder:
+        key = os.path.join(folder, "ticket.key")
+        with open(key, "w", encoding="ascii") as file:
+            file.write("k" * 32)
+        async with Server(server.command[0], "--ticket-key", key, "--reject-with", "close") as guarded:
+            for options in [{}, {"subprotocols": ["bearer", "nonsense"]}]:
+                client = await join(guarded.url(), **options)
+                assert await code_of_close(client) == 1008
 
 
 @check("a SIGTERM closes every client with 1001 and ends the server with 0")
