@@ -180,6 +180,23 @@ fn an_expiry_holds_for_who_does_not_read_and_beside_other_deadlines() {
 }
 
 #[test]
+fn who_is_leaving_does_not_expire() {
+    let mut world = world(|admission| admission.valid_for = Some(seconds(4)));
+    let id = world.connect("/ws");
+    world.pass(seconds(3));
+    world.receive(id, &text("leave"));
+    assert_eq!(world.heard(id), "[88:1000]");
+    world.pass(seconds(3));
+    assert_eq!((world.flush(&[]), world.reap()), (vec![], vec![]));
+    assert_eq!(
+        world.hub.next_deadline().map(|at| at > world.now),
+        Some(true)
+    );
+    world.pass(seconds(3));
+    assert_eq!(world.reap(), [(id, Disconnect::Ended(CloseCode::NORMAL))]);
+}
+
+#[test]
 fn what_has_expired_at_once_and_what_never_does() {
     let mut world = world(|admission| admission.valid_for = Some(Duration::ZERO));
     let id = world.connect("/ws");
