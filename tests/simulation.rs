@@ -82,6 +82,7 @@ fn every_seed_holds() {
         "timed_out",
         "refused",
         "answered",
+        "not_allowed",
     ] {
         assert!(
             tally.causes.contains_key(cause),

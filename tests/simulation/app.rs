@@ -4,14 +4,14 @@
 use std::rc::Rc;
 
 use fanfare::{
-    Broadcast, ClientId, CloseCode, Disconnect, Handler, Message, MessageKind, Outbox, Payload,
-    Request,
+    Admission, Broadcast, ClientId, CloseCode, Disconnect, Handler, Message, MessageKind, Outbox,
+    Payload, Peer, Rejection, Request,
 };
 
 use super::cast::Cast;
 use super::meter::uncounted;
 use super::plan::Act;
-use super::wire::ROOMS;
+use super::wire::{LISTENING, ROOMS};
 
 /// The application.
 #[derive(Debug)]
@@ -105,6 +105,12 @@ impl App {
 }
 
 impl Handler for App {
+    fn on_upgrade(&mut self, _: &Request<'_>, room: &str, _: Peer) -> Result<Admission, Rejection> {
+        let mut admission = Admission::default();
+        admission.may_publish = room != ROOMS[LISTENING];
+        Ok(admission)
+    }
+
     fn on_open(&mut self, outbox: &mut Outbox<'_>, id: ClientId, _: &Request<'_>) {
         let room = outbox.room(id).expect("it is in a room");
         let name = outbox.room_name(room).expect("its room has a name");

@@ -309,6 +309,10 @@ impl Cast {
                 peer.hearing.expect(Said::Close(code.unwrap_or(1000)));
                 linger(peer, Cause("closed", *code));
             }
+            (State::Open, Meaning::Forbidden { .. }) => {
+                peer.hearing.expect(Said::Close(1008));
+                linger(peer, Cause("not_allowed", None));
+            }
             (State::Open, Meaning::Wrong(code)) => {
                 peer.hearing.expect(Said::Close(*code));
                 linger(peer, Cause("protocol", Some(*code)));
@@ -352,8 +356,8 @@ impl Cast {
         };
         // What is wrong may be known before the last byte of a header.
         let known = peer.may_know_wrong().filter(|_| !hub.is_open(peer.id));
-        if let Some(code) = known {
-            self.mean(who, &Meaning::Wrong(code));
+        if let Some(wrong) = known {
+            self.mean(who, &wrong);
         }
     }
 }

@@ -243,6 +243,7 @@ impl Peer {
             match utterance.meaning {
                 Meaning::Fragment => self.is_mid_message = true,
                 Meaning::Message { .. } => self.is_mid_message = false,
+                Meaning::Forbidden { fin } => self.is_mid_message = !fin,
                 _ => {}
             }
             self.due.push_back(utterance.meaning);
@@ -254,12 +255,15 @@ impl Peer {
     }
 
     /// Whether the server has begun to read something that fails the connection, and may know it.
-    pub(crate) fn may_know_wrong(&self) -> Option<u16> {
+    pub(crate) fn may_know_wrong(&self) -> Option<Meaning> {
         let utterance = self.speech.utterances.front()?;
-        match utterance.meaning {
-            Meaning::Wrong(code) if utterance.begins < self.read => Some(code),
-            _ => None,
-        }
+        let is_wrong = match utterance.meaning {
+            Meaning::Wrong(_) => true,
+            // Behind our Close it is dropped like every message.
+            Meaning::Forbidden { .. } => self.is_open(),
+            _ => false,
+        };
+        (is_wrong && utterance.begins < self.read).then(|| utterance.meaning.clone())
     }
 
     /// How many bytes the server has read of something that is not complete.

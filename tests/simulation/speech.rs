@@ -23,6 +23,10 @@ pub(crate) enum Meaning {
     Ping(Rc<[u8]>),
     Pong,
     Close(Option<u16>),
+    /// A message, or a fragment of one, from who may only listen.
+    Forbidden {
+        fin: bool,
+    },
     /// The connection must be failed with this code.
     Wrong(u16),
 }
@@ -52,6 +56,8 @@ pub(crate) struct Speech {
     /// The longest message that it may say.
     max_message_size: usize,
     max_fragments: usize,
+    /// It has asked for the room where nobody may speak.
+    listens_only: bool,
 }
 
 impl Speech {
@@ -64,10 +70,12 @@ impl Speech {
             junk_from: None,
             max_message_size,
             max_fragments,
+            listens_only: false,
         }
     }
 
     pub(crate) fn ask(&mut self, ask: Ask) {
+        self.listens_only = ask == Ask::Upgrade(wire::LISTENING);
         self.push(wire::request(ask), None, Meaning::Request(ask));
     }
 
@@ -191,6 +199,11 @@ impl Speech {
             Wrong::Fragments => 1008,
             _ => 1002,
         };
+        let is_of_messages = matches!(wrong, Wrong::Continuation | Wrong::Interleaved);
+        if self.listens_only && (is_of_messages || code != 1002 && wrong != Wrong::CloseReason) {
+            // Whatever is wrong with it, it is a message.
+            return self.frame(text, b"forbidden", Meaning::Forbidden { fin: true });
+        }
         match wrong {
             Wrong::Utf8 { fragmented } => {
                 let opcode = if fragmented {
@@ -254,6 +267,11 @@ impl Speech {
 
     fn frame(&mut self, first_byte: u8, payload: &[u8], meaning: Meaning) {
         let bytes = self.encode(first_byte, payload);
+        let fin = first_byte & FIN != 0;
+        let meaning = match first_byte & !FIN {
+            TEXT | BINARY | CONTINUATION if self.listens_only => Meaning::Forbidden { fin },
+            _ => meaning,
+        };
         self.push(bytes, None, meaning);
     }
 

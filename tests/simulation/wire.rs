@@ -103,6 +103,9 @@ pub(crate) enum Ask {
 /// The name of a room.
 pub(crate) const ROOMS: [&str; 6] = ["", "a", "b", "c", "d", "e"];
 
+/// The room whose members may only listen.
+pub(crate) const LISTENING: usize = 5;
+
 /// Statuses that there is a request for.
 pub(crate) const STATUSES: [u16; 8] = [200, 400, 403, 404, 405, 426, 431, 505];
 
