@@ -95,7 +95,8 @@ impl Server {
                     }
                     if event.is_writable() {
                         self.hub.writable(socket.id);
-                        if !socket.stream.resume() && !socket.is_ready {
+                        let goes_on = socket.stream.resume() && !socket.stream.has_more();
+                        if !goes_on && !socket.is_ready {
                             socket.is_ready = true;
                             self.ready.push_back(socket.id);
                         }

@@ -64,6 +64,8 @@ pub(in crate::server) struct TlsStream<S> {
     connection: ServerConnection,
     output: Output,
     failure: Option<Failure>,
+    /// Whether the peer's end waits to be told until what is pending has gone.
+    end_waits: bool,
     /// Whether the last read stopped before the socket, or what has been decrypted, was used up.
     has_more: bool,
 }
@@ -78,6 +80,7 @@ impl<S: Transport> TlsStream<S> {
             connection,
             output: Output::Open,
             failure: None,
+            end_waits: false,
             has_more: false,
         })
     }
@@ -108,7 +111,20 @@ impl<S: Transport> TlsStream<S> {
 
     /// Goes on with what is pending, when the socket takes bytes again.
     pub(in crate::server) fn resume(&mut self) -> io::Result<()> {
-        self.push().map(drop)
+        let is_done = self.push()?;
+        self.has_more |= is_done && self.end_waits;
+        Ok(())
+    }
+
+    /// The peer's end: told when what is pending has gone, as a kernel goes on to write what it
+    /// has taken. A peer that speaks no more may well listen.
+    fn end(&mut self) -> io::Result<usize> {
+        // A socket that fails has nobody behind it who listens.
+        self.end_waits = !self.push().unwrap_or(true);
+        if self.end_waits {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        Ok(0)
     }
 
     /// Ends our side, behind what is pending: with a `close_notify`, unless an alert was the last
@@ -229,9 +245,10 @@ impl<S: Transport> Read for TlsStream<S> {
         }
         let mut filled = 0;
         match self.decrypt(buffer, &mut filled) {
+            Ok(()) if filled == 0 => self.end(),
             // The buffer is full, or the end is next.
             Ok(()) => {
-                self.has_more = filled > 0;
+                self.has_more = true;
                 Ok(filled)
             }
             // What came before it first.

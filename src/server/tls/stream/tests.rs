@@ -414,6 +414,27 @@ fn our_end_is_said_behind_everything_else() {
     }
 }
 
+/// As with the kernel, which writes what it has taken whatever else the peer does.
+#[test]
+fn the_end_of_the_peers_side_waits_for_what_it_is_owed() {
+    for version in VERSIONS {
+        let mut pair = Pair::open(version);
+        pair.server.socket.room = 10;
+        assert_eq!(pair.server.write(b"last words").unwrap(), 10);
+        pair.say("bye");
+        pair.client.send_close_notify();
+        pair.carry_in();
+        assert_eq!([pair.read(), pair.read()], ["bye", "blocked"]);
+        pair.server.resume().unwrap();
+        assert!(!pair.server.has_more(), "there is no room yet");
+        pair.server.socket.room = usize::MAX;
+        pair.server.resume().unwrap();
+        assert!(pair.server.has_more(), "no event will tell of the end");
+        assert_eq!(pair.heard(), b"last words");
+        assert_eq!(pair.read(), "end");
+    }
+}
+
 #[test]
 fn whoever_goes_is_told() {
     let mut pair = Pair::open(&rustls::version::TLS13);
@@ -532,8 +553,13 @@ proptest! {
                     Ok(0) => break,
                     Ok(count) => prop_assert!(false, "{count} bytes were said"),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        if !server.has_more() && !is_last {
-                            break;
+                        if !server.has_more() {
+                            if !is_last {
+                                break;
+                            }
+                            // The end waits for this.
+                            server.socket.room = usize::MAX;
+                            server.resume().expect("there is room");
                         }
                     }
                     Err(error) => prop_assert_eq!(error.kind(), ErrorKind::InvalidData),
