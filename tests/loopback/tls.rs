@@ -107,7 +107,9 @@ fn everybody_in_a_room_hears_whatever_they_speak() {
     for speaker in 0..2 {
         let text = format!("said by {speaker}");
         peers[speaker].send_text(&text);
-        peers.iter_mut().for_each(|peer| peer.expect_text(&text));
+        for peer in &mut peers {
+            peer.expect_text(&text);
+        }
     }
     for mut peer in peers {
         peer.send_frame(CLOSE, b"");
