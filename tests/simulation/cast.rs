@@ -56,6 +56,8 @@ pub(crate) struct Cast {
     /// Ids of those who have left.
     pub(crate) gone: Vec<ClientId>,
     pub(crate) is_draining: bool,
+    /// When everybody has been closed, if that takes its time.
+    pub(crate) closes_at: Option<Instant>,
     /// What this turn has said to each room.
     batches: [Option<Rc<Batch>>; ROOMS.len()],
     /// Bytes of the batches that somebody is owed some of.
@@ -95,6 +97,7 @@ impl Cast {
             who_is: HashMap::new(),
             gone: Vec::new(),
             is_draining: false,
+            closes_at: None,
             batches: Default::default(),
             shared: Rc::default(),
             longest_batch: 0,

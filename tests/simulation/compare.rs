@@ -96,6 +96,16 @@ impl Cast {
         }
     }
 
+    /// A drain that takes its time has closed whoever was still open.
+    pub(super) fn close_who_is_due(&mut self) {
+        if self.closes_at.take_if(|at| *at <= self.now).is_some() {
+            let ids: Vec<_> = self.present().map(|peer| peer.id).collect();
+            for id in ids {
+                self.kick(id, 1012);
+            }
+        }
+    }
+
     /// Whoever is silent may have been sent a Ping: one for each silence.
     pub(super) fn may_ping(&mut self) {
         let (now, config) = (self.now, &self.config);

@@ -97,7 +97,10 @@ pub(crate) enum Step {
         who: usize,
         what: usize,
     },
-    Drain,
+    /// The end begins, and everybody is closed within so long.
+    Drain {
+        millis: u64,
+    },
 }
 
 /// How somebody goes.
@@ -237,10 +240,12 @@ impl Plan {
             })
             .collect();
         let drains = dice.percent(15);
+        // Not by the dice, which would throw otherwise from here on.
+        let millis = [0, 1, 700, 20_000][usize::try_from(seed % 4).expect("less than 4")];
         let steps = (0..steps)
             .map(|i| {
                 if drains && i == steps - steps / 10 {
-                    return Step::Drain;
+                    return Step::Drain { millis };
                 }
                 if dice.percent(40) {
                     return turn(&mut dice);

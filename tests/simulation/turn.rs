@@ -33,6 +33,7 @@ impl World {
             hub, meter, app, ..
         } = self;
         meter.count(|| hub.advance(now));
+        app.cast.close_who_is_due();
         app.cast.may_ping();
         app.cast.compare(hub);
         self.flush(write);

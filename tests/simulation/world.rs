@@ -135,7 +135,7 @@ impl World {
             }
             Step::Stale { which, late } => self.stale(which, late),
             Step::Noise { who, what } => self.noise(who, what),
-            Step::Drain => self.drain(),
+            Step::Drain { millis } => self.drain(Duration::from_millis(millis)),
         }
     }
 
@@ -277,12 +277,14 @@ impl World {
         app.cast.compare(hub);
     }
 
-    fn drain(&mut self) {
+    /// The end begins. If it takes its time, the driver goes round when that is over: then all who
+    /// are still open are closed, before any deadline fires.
+    fn drain(&mut self, over: Duration) {
         let now = self.now();
         let Self {
             hub, app, meter, ..
         } = self;
-        meter.count(|| hub.drain(now, Duration::ZERO));
+        meter.count(|| hub.drain(now, over));
         let cast = &mut app.cast;
         cast.is_draining = true;
         for who in 0..cast.peers.len() {
@@ -295,11 +297,16 @@ impl World {
                     peer.hearing.expect(Said::Response(503));
                     peer.begin_to_leave(State::Lingering, refused, &config, now);
                 }
-                State::Open => cast.kick(id, 1001),
+                State::Open if over.is_zero() => cast.kick(id, 1001),
                 _ => {}
             }
         }
         cast.compare(hub);
+        cast.closes_at = (!over.is_zero()).then(|| now + over);
+        if !over.is_zero() {
+            self.app.cast.now += over;
+            self.turn(ALL, ALL);
+        }
     }
 
     /// Everybody takes everything, and hears everything; then everybody goes.
@@ -315,7 +322,7 @@ impl World {
         for peer in cast.present().filter(|peer| peer.is_open()) {
             assert!(peer.hearing.is_complete(), "{}", peer.hearing.missing());
         }
-        self.drain();
+        self.drain(Duration::ZERO);
         let config = &self.app.cast.config;
         let end = self.now()
             + config.close_timeout * 2
