@@ -262,6 +262,28 @@ fn contradictions_are_refused() {
         &mut fanfare(&buffer),
         &["max client buffer 1048576 is too small"],
     );
+    let drain = [
+        "--drain-delay=5s",
+        "--drain-time=6s",
+        "--shutdown-timeout=11s",
+    ];
+    let why = "drain delay 5s and drain time 6s together are not shorter than shutdown timeout 11s";
+    check_refused(&mut fanfare(&drain), &[why]);
+}
+
+#[test]
+fn a_file_that_cannot_be_is_refused_with_its_line() {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("refused.conf");
+    let path = file.to_str().expect("it is UTF-8");
+    std::fs::write(&file, "\n# rooms\nmax_rooms = 5\n").expect("the folder is there");
+    let why = format!("{path}:3: unknown setting 'max_rooms', did you mean 'max-rooms'?");
+    check_refused(&mut fanfare(&["--config", path]), &[&why]);
+    check_refused(fanfare(&[]).env("FANFARE_CONFIG", path), &[&why]);
+    std::fs::remove_file(&file).expect("it is there");
+    let why = format!("cannot read {path}: No such file");
+    check_refused(&mut fanfare(&["--config", path]), &[&why]);
+    let folder = env!("CARGO_TARGET_TMPDIR");
+    check_refused(&mut fanfare(&["--config", folder]), &["not a regular file"]);
 }
 
 #[cfg(feature = "auth")]

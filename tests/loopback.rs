@@ -16,6 +16,8 @@ mod admin;
 mod binary;
 #[path = "loopback/closing.rs"]
 mod closing;
+#[path = "loopback/draining.rs"]
+mod draining;
 #[path = "loopback/handshake.rs"]
 mod handshake;
 #[path = "loopback/heartbeat.rs"]
@@ -35,6 +37,9 @@ mod pressure;
 mod process;
 #[path = "loopback/refusals.rs"]
 mod refusals;
+#[path = "loopback/reloading.rs"]
+#[cfg(feature = "cli")]
+mod reloading;
 #[path = "loopback/rooms.rs"]
 mod rooms;
 #[path = "loopback/running.rs"]

@@ -174,3 +174,132 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Command, parse};
+
+    /// The settings that a command line, an environment and a file make.
+    fn settings(line: &str, environment: &str, text: &str) -> Result<Settings, ConfigError> {
+        let command = parse(line.split_whitespace().map(OsString::from)).unwrap();
+        let Command::Serve(arguments) = command else {
+            panic!("{line} does not serve")
+        };
+        let environment = environment.split_whitespace().map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap();
+            (OsString::from(name), OsString::from(value))
+        });
+        let file = ConfigFile::parse(Path::new("f.conf"), text.as_bytes())?;
+        Settings::new(&arguments, environment, Some(&file))
+    }
+
+    fn complaint(text: &str) -> String {
+        settings("", "", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_line_says_what_a_flag_says() {
+        let by_flags = settings(
+            "--max-rooms 7 --no-echo --path /a --tokens /a=b#c --subprotocol a --subprotocol b -vv",
+            "",
+            "",
+        );
+        let text = "\t# a comment\r\nmax-rooms=7\r\n\n  no-echo = yes\npath\t=\t/a  \n\
+                    tokens = /a=b#c\nsubprotocol = a\nverbose = on\nsubprotocol = b\n\
+                    no-demo = off\nverbose = 1";
+        assert_eq!(settings("", "", text), by_flags);
+        assert_eq!(settings("", "", ""), settings("", "", "#\n\n"));
+    }
+
+    /// What has a variable, and no more, has a place in the file.
+    #[test]
+    fn every_setting_can_be_in_a_file_and_no_question() {
+        for flag in FLAGS {
+            let name = flag.name;
+            if matches!(name, "config" | "help" | "version" | "explain-memory") {
+                let error = format!("f.conf:1: {name} cannot be set in a file");
+                assert_eq!(complaint(&format!("{name} = on")), error);
+            } else {
+                let file = ConfigFile::parse(Path::new(""), format!("{name} = x").as_bytes());
+                assert_eq!(file.unwrap().entries()[0].flag.name, name);
+            }
+        }
+    }
+
+    #[test]
+    fn flags_win_over_variables_and_variables_over_the_file() {
+        let text = "max-rooms = 1\nallow-origin = https://a.com\nallow-origin = https://b.com\n";
+        let said = |line, environment| settings(line, environment, text).unwrap().server.hub;
+        let origins = |line, environment| said(line, environment).handshake.allowed_origins.len();
+        assert_eq!(said("", "").max_rooms, 1);
+        assert_eq!(said("", "FANFARE_MAX_ROOMS=").max_rooms, 1);
+        assert_eq!(said("", "FANFARE_MAX_ROOMS=2").max_rooms, 2);
+        assert_eq!(said("--max-rooms 3", "FANFARE_MAX_ROOMS=2").max_rooms, 3);
+        assert_eq!(origins("", ""), 2);
+        assert_eq!(origins("--allow-origin *", ""), 1);
+        assert_eq!(origins("", "FANFARE_ALLOW_ORIGIN=*"), 1);
+        // Even over a broken one, and in one matter over the other's words.
+        assert!(settings("--max-rooms 3", "", "max-rooms = few").is_ok());
+        let level = |line, environment, text| settings(line, environment, text).unwrap().log_level;
+        assert_eq!(level("", "", "quiet = on"), log::LevelFilter::Warn);
+        assert_eq!(level("-v", "", "quiet = on"), log::LevelFilter::Debug);
+        assert_eq!(
+            level("", "FANFARE_VERBOSE=1", "quiet = on"),
+            log::LevelFilter::Debug
+        );
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        for (text, error) in [
+            (
+                "\n\nmax-rooms",
+                "f.conf:3: 'max-rooms' is not like NAME = VALUE",
+            ),
+            ("max-rooms =", "f.conf:1: max-rooms has no value"),
+            ("= 5", "f.conf:1: unknown setting ''"),
+            (
+                "--max-rooms = 5",
+                "f.conf:1: unknown setting '--max-rooms', did you mean 'max-rooms'?",
+            ),
+            ("port = 5", "f.conf:1: unknown setting 'port'"),
+            (
+                "max-rooms = 1\n\nmax-rooms = 2",
+                "f.conf:3: max-rooms was set in line 1 already",
+            ),
+            (
+                "max-rooms = 5 # few",
+                "f.conf:1: max-rooms: '5 # few' is not a count like 1000",
+            ),
+            (
+                "allow-origin = *\nallow-origin = a.com\nallow-origin = *",
+                "f.conf:2: allow-origin: 'a.com' is not an origin like https://example.com, \
+                 https://*.example.com, same-origin or *",
+            ),
+            (
+                "pong-timeout = 25s",
+                "ping interval 25s is not longer than pong timeout 25s",
+            ),
+        ] {
+            assert_eq!(complaint(text), error);
+        }
+        let error = ConfigFile::parse(Path::new("f.conf"), b"path = /a\n\xff\n").unwrap_err();
+        assert_eq!(error.to_string(), "f.conf:2: not UTF-8");
+    }
+
+    #[test]
+    fn the_flag_or_else_the_variable_says_where_the_file_is() {
+        let place = |line: &str, variable: &str| {
+            let command = parse(line.split_whitespace().map(OsString::from)).unwrap();
+            let Command::Serve(arguments) = command else {
+                panic!("{line} does not serve")
+            };
+            path(&arguments, &[("FANFARE_CONFIG".into(), variable.into())])
+        };
+        assert_eq!(place("", ""), None);
+        assert_eq!(place("", "/v"), Some("/v".into()));
+        assert_eq!(place("--config /f", "/v"), Some("/f".into()));
+        assert_eq!(place("--config none", "/v"), None);
+    }
+}
