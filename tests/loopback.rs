@@ -35,6 +35,8 @@ mod pressure;
 #[path = "loopback/process.rs"]
 #[cfg(feature = "cli")]
 mod process;
+#[path = "loopback/reconfiguring.rs"]
+mod reconfiguring;
 #[path = "loopback/refusals.rs"]
 mod refusals;
 #[path = "loopback/reloading.rs"]

@@ -11,8 +11,8 @@ use crate::hub::{Change, Changes, HubConfigError, Setting};
 
 impl Server {
     /// From now on SIGHUP asks for other settings instead of ending the process: see
-    /// [`run_until_reload`](Self::run_until_reload). It is caught for good, as by
-    /// [`stop_on_signals`](Self::stop_on_signals).
+    /// [`run_until_reload`](Self::run_until_reload); [`run`](Self::run) has none and goes on. It is
+    /// caught for good, as by [`stop_on_signals`](Self::stop_on_signals).
     pub fn reload_on_signal(&mut self) -> io::Result<()> {
         let signals = Signals::new(self.poll.registry(), RELOADS, signals::RELOAD)?;
         self.reloads = Some(signals);
