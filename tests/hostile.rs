@@ -43,6 +43,8 @@ mod pair;
 mod peer;
 #[path = "support/process.rs"]
 mod process;
+#[path = "hostile/proxied.rs"]
+mod proxied;
 #[path = "hostile/request_line.rs"]
 mod request_line;
 #[path = "hostile/rooms.rs"]
