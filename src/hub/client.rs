@@ -142,6 +142,8 @@ pub(super) struct Client {
     pub(super) is_admin: bool,
     /// What its phase will ask for when `due_at` has come: one thing at a time.
     next_due: Due,
+    /// Whether `peer` will not change any more. It is here since there is a byte to spare.
+    pub(super) address_is_settled: bool,
     pub(super) outgoing: Outgoing,
     pub(super) traffic: Traffic,
     /// Since when the transport has taken nothing of what is owed.
@@ -164,8 +166,6 @@ pub(super) struct Client {
     pub(super) peer: Peer,
     /// When it must go; few have that. Gone when the closing has begun.
     pub(super) expires_at: Option<Box<Instant>>,
-    /// Whether `peer` will not change any more.
-    pub(super) address_is_settled: bool,
 }
 
 const _: () = assert!(
