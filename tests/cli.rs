@@ -523,6 +523,15 @@ fn a_second_signal_ends_at_once() {
     assert!(ended.stderr.contains(said), "{}", ended.stderr);
 }
 
+/// From peers who are not trusted no PROXY header is read, so without any there is none to read.
+#[test]
+fn a_proxy_protocol_needs_a_trusted_proxy() {
+    let said = ["proxy protocol needs a trusted proxy"];
+    check_refused(&mut fanfare(&["--proxy-protocol"]), &said);
+    let said = ["--trusted-proxy: '10.0.0.0/33' is not an address"];
+    check_refused(&mut fanfare(&["--trusted-proxy=10.0.0.0/33"]), &said);
+}
+
 /// An operator can see where everybody went: connections = left + the sum of the causes.
 #[test]
 fn the_last_line_counts_departures_by_cause() {

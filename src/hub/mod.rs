@@ -179,9 +179,9 @@ impl Hub {
         Outbox::new(self, now)
     }
 
-    /// Takes in a connection that has just been accepted; `peer` is who is at its other end, be it
-    /// a proxy. Clients beyond `max_connections` are
-    /// taken in as well, a few of them, to be answered with 503.
+    /// Takes in a connection that has just been accepted; `peer` is at its other end, be it
+    /// a proxy. Clients beyond `max_connections` are taken in as well, a few of them, to be told
+    /// so with a 503.
     ///
     /// # Errors
     /// The driver should close the connection at once.

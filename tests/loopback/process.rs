@@ -1,6 +1,8 @@
 //! What needs a process of its own: a limit of descriptors, a socket that is inherited.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::binary::{Process, now};
@@ -61,6 +63,20 @@ fn running_out_of_descriptors_is_survived() {
         warnings as u64 <= seconds + 1,
         "{warnings} more warnings in {seconds} s"
     );
+}
+
+/// Whatever the umask leaves, here all of it.
+#[test]
+fn a_unix_socket_has_the_mode_of_the_command_line() {
+    let name = format!("fanfare-loopback-umask-{}.sock", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let listen = format!("--listen=unix:{}", path.display());
+    let mut process = Process::start("umask 0;", &[&listen, "--unix-mode=620"], Stdio::null());
+    process.line("listening on unix:");
+    let file = std::fs::symlink_metadata(&path).expect("it is there");
+    assert_eq!(file.permissions().mode() & 0o777, 0o620);
+    process.stop();
+    assert!(!path.exists(), "{} is still there", path.display());
 }
 
 /// As systemd does: the socket is the first descriptor behind the standard ones.
