@@ -29,6 +29,7 @@ mod deadline;
 mod dirty;
 mod disconnect;
 mod drain;
+mod flush;
 mod handler;
 mod histogram;
 mod large;
@@ -54,7 +55,7 @@ pub use admin::{MAX_ADMIN, Route};
 pub use admission::{Admission, RejectWith, Rejection};
 pub use changes::Change;
 pub(crate) use changes::{Changes, Setting};
-use client::{Client, Phase};
+use client::Client;
 pub use client::{ClientId, Peer, Traffic};
 pub use config::{HubConfig, HubConfigError, MAX_RECEIVE, SlowPolicy};
 use dirty::DirtyList;
@@ -78,9 +79,6 @@ use crate::protocol::{CloseCode, HandshakeError};
 
 /// Clients beyond `max_connections` that are taken in to be told so with a 503.
 pub const MAX_SURPLUS: usize = 64;
-
-/// Buffers of at most 4 KiB that are kept for what is said to one client alone.
-const MAX_SPARES: usize = 128;
 
 /// All clients, all rooms, and what is owed to whom.
 #[derive(Debug)]
@@ -225,60 +223,6 @@ impl Hub {
     /// driver's next wait should be zero then.
     pub fn has_work(&self) -> bool {
         !self.dirty.is_empty() || !self.doomed.is_empty() || self.rooms.has_unsealed()
-    }
-
-    /// Seals the batches of this turn, and appends those who are to be flushed to `ids`.
-    pub fn take_dirty(&mut self, ids: &mut Vec<ClientId>, now: Instant) {
-        self.seal(now);
-        self.dirty.take(ids);
-    }
-
-    /// What a client is owed; `None` if it is gone.
-    pub fn outgoing(&mut self, id: ClientId) -> Option<&mut Outgoing> {
-        self.client_mut(id).map(|client| &mut client.outgoing)
-    }
-
-    /// The driver has written `written` bytes of what a client is owed, and taken note of it with
-    /// [`Outgoing::advance`]. `blocked` tells that the transport takes no more; otherwise the
-    /// client is named again in the next turn if something is left.
-    ///
-    /// Returns whether the driver should end the sending side now (`shutdown(Write)`): the last
-    /// word has been written.
-    #[must_use]
-    pub fn flushed(&mut self, id: ClientId, written: usize, blocked: bool, now: Instant) -> bool {
-        let Some(client) = live(&mut self.clients, id) else {
-            return false;
-        };
-        let all = client.outgoing.is_empty();
-        client.traffic.bytes_sent += written as u64;
-        client.outgoing.set_blocked(blocked && !all);
-        let has_caught_up = client.note_output(all, written > 0, &self.config, now);
-        let pong = if all { client.pong.take() } else { None };
-        if let Some(spare) = client.outgoing.take_spare() {
-            if self.spares.len() < MAX_SPARES {
-                self.spares.push(spare);
-            }
-        }
-        let is_done = all && matches!(client.phase, Phase::Lingering);
-        let ends_now = is_done && !client.output_ended;
-        client.output_ended |= is_done;
-        let nobody_listens = is_done && client.input_ended;
-        if !client.is_admin {
-            self.metrics.bytes_sent += written as u64;
-        }
-        if let Some(pong) = pong {
-            self.say(id, [&pong, b""], now);
-        }
-        if nobody_listens {
-            self.doom(id, Disconnect::Gone);
-        }
-        if !all {
-            self.touch(id);
-        }
-        if !all || has_caught_up {
-            self.arm(id, now);
-        }
-        ends_now && !nobody_listens
     }
 
     /// Removes one client that was doomed; the driver closes its connection. To be called until

@@ -1,6 +1,7 @@
 //! Who hears what, and in which order.
 
 use super::*;
+use crate::hub::flush::MAX_SPARES;
 
 #[test]
 fn what_one_says_everyone_in_the_room_hears() {
