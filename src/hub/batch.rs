@@ -21,6 +21,8 @@ pub(super) struct Batch {
     /// Shared with nobody before it is sealed.
     frames: Option<Rc<Vec<u8>>>,
     messages: u64,
+    /// Where the last message begins.
+    newest: usize,
     /// Whether it began with a message in the buffer that that was assembled in.
     is_large: bool,
 }
@@ -30,6 +32,8 @@ pub(super) struct Batch {
 pub(super) struct Sealed {
     pub(super) frames: Rc<Vec<u8>>,
     pub(super) messages: u64,
+    /// Where the last message begins.
+    pub(super) newest: usize,
 }
 
 /// The buffers that batches are written in, used again and again.
@@ -58,6 +62,7 @@ impl Batch {
     /// first.
     pub(super) fn push(&mut self, kind: MessageKind, payload: Payload<'_>, buffers: &mut Buffers) {
         self.messages += 1;
+        self.newest = self.len();
         let payload = match payload.into_frame(kind) {
             Ok(frame) if self.frames.is_none() => {
                 self.frames = Some(Rc::new(frame));
@@ -79,18 +84,19 @@ impl Batch {
     pub(super) fn seal(
         &mut self,
         buffers: &mut Buffers,
-        large: &mut LargeFrames,
+        large: Option<&mut LargeFrames>,
         now: Instant,
     ) -> Sealed {
         let batch = std::mem::take(self);
         let frames = batch.frames.unwrap_or_default();
         Sealed {
-            frames: if batch.is_large {
-                large.share(frames, now)
-            } else {
-                buffers.lend(frames)
+            frames: match large {
+                Some(large) if batch.is_large => large.share(frames, now),
+                None if batch.is_large => frames,
+                large => buffers.lend(frames, large.is_some()),
             },
             messages: batch.messages,
+            newest: batch.newest,
         }
     }
 }
@@ -107,10 +113,12 @@ impl Buffers {
 
     /// Makes a batch that can be shared of a buffer that nobody shares. Members who lag hold it for
     /// long, so it must not be a large buffer with little in it: that one is kept back, and what is
-    /// in it is copied once, for everybody.
-    fn lend(&mut self, frames: Rc<Vec<u8>>) -> Rc<Vec<u8>> {
+    /// in it is copied once, for everybody. Unless it `is_kept`, nobody else holds the batch.
+    fn lend(&mut self, frames: Rc<Vec<u8>>, is_kept: bool) -> Rc<Vec<u8>> {
         if fits(&frames, frames.len()) {
-            self.keep_lent(&frames);
+            if is_kept {
+                self.keep_lent(&frames);
+            }
             return frames;
         }
         let mut sealed = self.fitting(frames.len());
@@ -118,7 +126,9 @@ impl Buffers {
         copy.extend_from_slice(&frames);
         // If there is no room for both, the one that batches need now is kept: otherwise a buffer
         // of large batches that are gone would have each small one allocated anew.
-        self.keep_lent(&sealed);
+        if is_kept {
+            self.keep_lent(&sealed);
+        }
         self.keep(frames);
         sealed
     }
@@ -155,6 +165,13 @@ impl Buffers {
         }
     }
 
+    /// Forgets what was lent.
+    pub(super) fn forget_lent(&mut self) {
+        for buffer in self.lent.drain(..) {
+            self.kept -= cost(&buffer);
+        }
+    }
+
     /// Keeps a buffer for later, unless somebody shares it or enough is kept.
     fn keep(&mut self, mut buffer: Rc<Vec<u8>>) {
         let cost = cost(&buffer);
@@ -185,7 +202,7 @@ mod tests {
     fn seal(batch: &mut Batch, buffers: &mut Buffers) -> Sealed {
         batch.seal(
             buffers,
-            &mut LargeFrames::default(),
+            Some(&mut LargeFrames::default()),
             crate::hub::test_clock(),
         )
     }
@@ -210,10 +227,14 @@ mod tests {
         batch.push(MessageKind::Text, b"ab".into(), &mut buffers);
         assert_eq!((batch.len(), batch.messages()), (4, 1));
         batch.push(MessageKind::Binary, b"".into(), &mut buffers);
-        let Sealed { frames, messages } = seal(&mut batch, &mut buffers);
+        let Sealed {
+            frames,
+            messages,
+            newest,
+        } = seal(&mut batch, &mut buffers);
         assert_eq!(
-            (frames.as_slice(), messages),
-            (&b"\x81\x02ab\x82\x00"[..], 2)
+            (frames.as_slice(), messages, newest),
+            (&b"\x81\x02ab\x82\x00"[..], 2, 4)
         );
         assert_eq!((batch.len(), batch.messages()), (0, 0));
     }
@@ -254,7 +275,9 @@ mod tests {
         batch.push(MessageKind::Binary, large(), &mut buffers);
         batch.push(MessageKind::Text, b"ab".into(), &mut buffers);
         batch.push(MessageKind::Binary, large(), &mut buffers);
-        let Sealed { frames, messages } = seal(&mut batch, &mut buffers);
+        let Sealed {
+            frames, messages, ..
+        } = seal(&mut batch, &mut buffers);
         let len = 0x1_0000 + 10;
         assert_eq!((frames.len(), messages), (2 * len + 4, 3));
         assert_eq!(frames[..10], frames[len + 4..len + 14]);

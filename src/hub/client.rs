@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::admin::AdminConnection;
-use super::config::HubConfig;
+use super::allowance::Allowance;
+use super::config::{HubConfig, SlowPolicy};
 use super::disconnect::Disconnect;
 use super::outgoing::Outgoing;
 use super::room::RoomId;
 use super::wheel::Tick;
 use crate::protocol::http::HeadBuffer;
-use crate::protocol::{Connection, ProxyHeader};
+use crate::protocol::{Connection, HandshakeError, ProxyHeader};
 
 /// This much of a frame counts as a sign of life although the frame is not complete: a byte now
 /// and then does not keep a connection.
@@ -92,6 +93,8 @@ pub struct Traffic {
     pub messages_sent: u64,
     /// Bytes that the transport took, framing and handshake included.
     pub bytes_sent: u64,
+    /// Messages that were left out for the client, because it lagged.
+    pub messages_dropped: u64,
 }
 
 /// How far a client has come.
@@ -134,12 +137,14 @@ pub(super) struct Client {
     pub(super) input_ended: bool,
     /// Nothing more can be written: the driver was told to end the sending side, or could not.
     pub(super) output_ended: bool,
-    /// It was accepted beyond `max_connections`, to be told so.
-    pub(super) surplus: bool,
+    /// It was accepted beyond some limit, to be told so.
+    pub(super) surplus: Option<HandshakeError>,
     /// The driver knows of input that it has not read yet.
     pub(super) is_unread: bool,
     /// It is an operator's, and counts nowhere among clients.
     pub(super) is_admin: bool,
+    /// Whether it is one of its address's connections.
+    pub(super) is_counted: bool,
     /// What its phase will ask for when `due_at` has come: one thing at a time.
     next_due: Due,
     /// Whether `peer` will not change any more. It is here since there is a byte to spare.
@@ -166,6 +171,8 @@ pub(super) struct Client {
     pub(super) peer: Peer,
     /// When it must go; few have that. Gone when the closing has begun.
     pub(super) expires_at: Option<Box<Instant>>,
+    /// What it may say by now, if that is limited and it has said something.
+    pub(super) allowance: Option<Box<Allowance>>,
 }
 
 const _: () = assert!(
@@ -196,7 +203,7 @@ impl Client {
     pub(super) fn new(
         id: ClientId,
         peer: Peer,
-        surplus: bool,
+        surplus: Option<HandshakeError>,
         config: &HubConfig,
         now: Instant,
     ) -> Self {
@@ -206,12 +213,13 @@ impl Client {
             address_is_settled: false,
             phase: Phase::Handshake(HeadBuffer::default()),
             room: None,
-            outgoing: Outgoing::default(),
+            outgoing: Outgoing::new(config.slow_policy == SlowPolicy::Latest),
             pong: None,
             cause: None,
             doomed: false,
             named_in: 0,
             surplus,
+            is_counted: false,
             is_unread: false,
             is_admin: false,
             input_ended: false,
@@ -224,12 +232,13 @@ impl Client {
             hint: None,
             traffic: Traffic::default(),
             expires_at: None,
+            allowance: None,
         }
     }
 
     /// An operator's connection, whose first request is due like a client's.
     pub(super) fn admin(id: ClientId, peer: Peer, config: &HubConfig, now: Instant) -> Self {
-        let mut client = Self::new(id, peer, false, config, now);
+        let mut client = Self::new(id, peer, None, config, now);
         client.is_admin = true;
         client.phase = Phase::Admin(Box::default());
         client.next_due = Due::Admin;
@@ -240,6 +249,16 @@ impl Client {
     pub(super) fn expect(&mut self, deadline: Instant) {
         self.next_due = Due::Admin;
         self.due_at = deadline;
+    }
+
+    /// Whether it owes something that its transport could have taken and has not.
+    pub(super) fn lags(&self) -> bool {
+        self.stalled_since.is_some() && !self.outgoing.is_empty()
+    }
+
+    /// Whether its opening handshake is under way.
+    pub(super) fn is_half_open(&self) -> bool {
+        matches!(self.phase, Phase::ProxyHeader(_) | Phase::Handshake(_)) && !self.doomed
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -123,11 +123,34 @@ impl HubConfig {
     /// The longest that anything may be waited for: far beyond use, and far from overflow.
     pub const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+    /// What a client that may lag keeps free of messages, for what the protocol has to say to it: a
+    /// Ping, and a Close.
+    const RESERVE: usize = 512;
+
     /// The least that `max_client_buffer` must be, for this `max_message_size`: a client that owes
-    /// nothing must be able to take all that one turn can bring.
+    /// nothing must be able to take all that one turn can bring; with [`SlowPolicy::Latest`] one
+    /// more message, so that the newest fits behind what has been begun.
     pub const fn min_client_buffer(&self) -> usize {
-        let overhead = MAX_RECEIVE + FrameHeader::MAX_LEN + 2 * PIECE_COST;
-        self.limits.max_message_size.saturating_add(overhead)
+        let frame = self
+            .limits
+            .max_message_size
+            .saturating_add(FrameHeader::MAX_LEN + PIECE_COST);
+        let turn = frame.saturating_add(MAX_RECEIVE + PIECE_COST);
+        match self.slow_policy {
+            SlowPolicy::Close => turn,
+            SlowPolicy::Drop => turn.saturating_add(Self::RESERVE),
+            SlowPolicy::Latest => turn.saturating_add(Self::RESERVE).saturating_add(frame),
+        }
+    }
+
+    /// What of `max_client_buffer` messages may take.
+    pub(super) const fn room_buffer(&self) -> usize {
+        match self.slow_policy {
+            SlowPolicy::Close => self.max_client_buffer,
+            SlowPolicy::Drop | SlowPolicy::Latest => {
+                self.max_client_buffer.saturating_sub(Self::RESERVE)
+            }
+        }
     }
 
     /// Bytes in a room's batch from which on the driver should end its turn, so that members who
@@ -171,14 +194,7 @@ impl HubConfig {
                 return Err(HubConfigError::TooLong(name));
             }
         }
-        let counts = [
-            ("max message size", self.limits.max_message_size),
-            ("max connections", self.max_connections),
-            ("max rooms", self.max_rooms),
-        ];
-        if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Err(HubConfigError::Zero(name));
-        }
+        self.check_counts()?;
         if self.proxy_protocol && self.trusted_proxies.is_empty() {
             return Err(HubConfigError::ProxyProtocol);
         }
@@ -201,6 +217,35 @@ impl HubConfig {
         }
         Ok(())
     }
+
+    /// What limits something must let something through.
+    fn check_counts(&self) -> Result<(), HubConfigError> {
+        let rate = |rate: Option<Rate>| rate.map(|rate| rate.per_second.min(rate.burst) > 0);
+        let count = |count: Option<usize>| count.map(|count| count > 0);
+        let limits = [
+            (
+                "max message size",
+                count(Some(self.limits.max_message_size)),
+            ),
+            ("max connections", count(Some(self.max_connections))),
+            ("max rooms", count(Some(self.max_rooms))),
+            ("max connections per ip", count(self.max_connections_per_ip)),
+            ("max handshakes", count(self.max_handshakes)),
+            ("max room members", count(self.max_room_members)),
+            ("message rate", rate(self.message_rate)),
+            ("byte rate", rate(self.byte_rate)),
+        ];
+        if let Some((name, _)) = limits.iter().find(|(_, is_some)| *is_some == Some(false)) {
+            return Err(HubConfigError::Zero(name));
+        }
+        match self.max_total_buffer {
+            Some(total) if total < self.max_client_buffer => Err(HubConfigError::TotalBuffer {
+                total,
+                least: self.max_client_buffer,
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Whether a name is a token (RFC 9110, section 5.6.2).
@@ -218,6 +263,13 @@ pub enum HubConfigError {
     ClientBuffer {
         /// The setting, in bytes.
         buffer: usize,
+        /// What it must be at least, in bytes.
+        least: usize,
+    },
+    /// A buffer for all that could not take what one client may owe.
+    TotalBuffer {
+        /// The setting, in bytes.
+        total: usize,
         /// What it must be at least, in bytes.
         least: usize,
     },
@@ -258,6 +310,10 @@ impl fmt::Display for HubConfigError {
                 f,
                 "max client buffer {buffer} is too small for max message size: \
                  needs at least {least}"
+            ),
+            Self::TotalBuffer { total, least } => write!(
+                f,
+                "max total buffer {total} is less than max client buffer {least}"
             ),
             Self::Heartbeat {
                 ping_interval,
@@ -320,6 +376,65 @@ mod tests {
                 least
             })
         );
+    }
+
+    #[test]
+    fn both_sides_of_the_client_buffer_of_those_who_may_lag() {
+        let least = |slow_policy| {
+            let config = HubConfig {
+                slow_policy,
+                ..HubConfig::default()
+            };
+            config.min_client_buffer()
+        };
+        let close = least(SlowPolicy::Close);
+        assert_eq!(least(SlowPolicy::Drop), close + 512);
+        let latest = least(SlowPolicy::Latest);
+        assert_eq!(latest, close + 512 + 64 * 1024 + 14 + 64);
+        for (buffer, is_enough) in [(latest, true), (latest - 1, false)] {
+            let checked = check(|config| {
+                config.slow_policy = SlowPolicy::Latest;
+                config.max_client_buffer = buffer;
+            });
+            assert_eq!(checked.is_ok(), is_enough);
+        }
+    }
+
+    #[test]
+    fn both_sides_of_the_total_buffer() {
+        let total = |total| check(|config| config.max_total_buffer = Some(total));
+        assert_eq!(total(1 << 20), Ok(()));
+        assert_eq!(
+            total((1 << 20) - 1).unwrap_err().to_string(),
+            "max total buffer 1048575 is less than max client buffer 1048576"
+        );
+    }
+
+    #[test]
+    fn limits_let_something_through() {
+        let zero = |name| Err(HubConfigError::Zero(name));
+        let rate = |per_second, burst| Some(Rate { per_second, burst });
+        assert_eq!(
+            check(|config| config.max_handshakes = Some(0)),
+            zero("max handshakes")
+        );
+        assert_eq!(
+            check(|config| config.max_connections_per_ip = Some(0)),
+            zero("max connections per ip")
+        );
+        assert_eq!(
+            check(|config| config.max_room_members = Some(0)),
+            zero("max room members")
+        );
+        assert_eq!(
+            check(|config| config.message_rate = rate(0, 1)),
+            zero("message rate")
+        );
+        assert_eq!(
+            check(|config| config.byte_rate = rate(1, 0)),
+            zero("byte rate")
+        );
+        assert_eq!(check(|config| config.byte_rate = rate(1, 1)), Ok(()));
     }
 
     #[test]

@@ -58,11 +58,7 @@ impl Hub {
         match due {
             Due::Handshake => match &client.phase {
                 Phase::ProxyHeader(_) => self.not_proxied(id),
-                // Nothing was asked, so nothing is answered.
-                Phase::Handshake(head) if head.is_empty() => {
-                    self.doom(id, Disconnect::Refused(HandshakeError::TimedOut));
-                }
-                _ => self.refuse(id, HandshakeError::TimedOut, now),
+                _ => self.refuse_half_open(id, HandshakeError::TimedOut, now),
             },
             Due::Ping => {
                 client.note_ping(&self.config, now);
@@ -70,7 +66,7 @@ impl Hub {
                 self.say(id, [&ping, b""], now);
             }
             Due::Pong => self.doom(id, Disconnect::TimedOut),
-            Due::Write => self.drop_slow(id, now),
+            Due::Write => self.give_up(id, Disconnect::TooSlow, now),
             // The cause is what began the closing.
             Due::Close => self.doom(id, Disconnect::Gone),
             Due::Expiry => {

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use super::Hub;
 use super::client::{ClientId, Phase};
-use super::disconnect::Disconnect;
 use crate::protocol::{CloseCode, HandshakeError};
 
 /// Clients that one turn closes when they are closed little by little.
@@ -118,13 +117,9 @@ impl Hub {
                 continue;
             };
             match &client.phase {
-                Phase::ProxyHeader(_) => {
-                    self.doom(id, Disconnect::Refused(HandshakeError::Draining));
+                Phase::ProxyHeader(_) | Phase::Handshake(_) => {
+                    self.refuse_half_open(id, HandshakeError::Draining, now);
                 }
-                Phase::Handshake(head) if head.is_empty() => {
-                    self.doom(id, Disconnect::Refused(HandshakeError::Draining));
-                }
-                Phase::Handshake(_) => self.refuse(id, HandshakeError::Draining, now),
                 Phase::Open(_) if over.is_zero() => self.close(id, code, "", now),
                 Phase::Open(_) | Phase::Closing(_) | Phase::Lingering | Phase::Admin(_) => {}
             }

@@ -15,6 +15,7 @@ impl Hub {
     pub fn take_dirty(&mut self, ids: &mut Vec<ClientId>, now: Instant) {
         self.seal(now);
         self.dirty.take(ids);
+        self.ledger.is_settled = false;
     }
 
     /// What a client is owed; `None` if it is gone.

@@ -33,11 +33,16 @@ pub struct Metrics {
     pub bytes_sent: u64,
     /// Requests that said for whom they are, from peers who are not trusted with that.
     pub forwarded_ignored: u64,
+    /// Messages that were left out for clients that lag: what `messages_sent` does not count.
+    pub messages_dropped: u64,
     departures: [u64; Disconnect::LABELS.len()],
     refusals: [u64; HandshakeError::ALL.len()],
     admin_requests: [[u64; STATUS_CLASSES.len()]; Route::ALL.len()],
     turns: Histogram,
     lag: Histogram,
+    /// Messages that were counted as sent and have been left out since. `messages_sent` never goes
+    /// back: that many of the next ones are not counted.
+    unsent: u64,
 }
 
 /// What a metric is, for those who read it.
@@ -60,7 +65,7 @@ impl Kind {
 
 /// All metrics, in the order in which they are written: name, type and help. README has the same
 /// table.
-const TABLE: [(&str, Kind, &str); 20] = [
+const TABLE: [(&str, Kind, &str); 21] = [
     (
         "fanfare_connections_accepted_total",
         Kind::Counter,
@@ -97,6 +102,11 @@ const TABLE: [(&str, Kind, &str); 20] = [
         "Bytes that the kernel took for clients, framing and handshakes included.",
     ),
     (
+        "fanfare_messages_dropped_total",
+        Kind::Counter,
+        "Messages left out for clients that lag, by --slow-policy; not counted as sent.",
+    ),
+    (
         "fanfare_forwarded_ignored_total",
         Kind::Counter,
         "Requests of peers that are not trusted to say for whom they ask, and say so.",
@@ -109,7 +119,7 @@ const TABLE: [(&str, Kind, &str); 20] = [
     (
         "fanfare_refusals_total",
         Kind::Counter,
-        "Handshakes refused, by reason, counted when the client has gone.",
+        "Handshakes refused, by reason.",
     ),
     (
         "fanfare_admin_requests_total",
@@ -170,9 +180,35 @@ impl Metrics {
         Disconnect::LABELS.into_iter().zip(self.departures)
     }
 
-    /// Clients that were refused for this reason, and have gone.
+    /// Clients that were refused for this reason.
     pub fn refusals(&self, reason: HandshakeError) -> u64 {
         self.refusals[reason as usize]
+    }
+
+    /// The reasons for which connections are refused, each with the number of those that were:
+    /// with an answer, or without one if they had asked for nothing or no place for one was left.
+    pub fn refusals_by_reason(&self) -> impl Iterator<Item = (HandshakeError, u64)> {
+        HandshakeError::ALL.into_iter().zip(self.refusals)
+    }
+
+    /// Takes note of why a client goes, if it is because it is refused.
+    pub(super) fn count_refusal(&mut self, why: Disconnect) {
+        if let Disconnect::Refused(error) = why {
+            self.refusals[error as usize] += 1;
+        }
+    }
+
+    /// Takes note of messages that a client was to hear, and does not.
+    pub(super) fn count_dropped(&mut self, messages: u64) {
+        self.messages_dropped += messages;
+        self.unsent += messages;
+    }
+
+    /// Sees to it that of the messages counted since there were `before` none has been left out.
+    pub(super) fn settle_sent(&mut self, before: u64) {
+        let settled = self.unsent.min(self.messages_sent - before);
+        self.messages_sent -= settled;
+        self.unsent -= settled;
     }
 
     /// How long turns of the loop took; empty unless the driver tells.
@@ -192,9 +228,6 @@ impl Metrics {
 
     pub(super) fn count_departure(&mut self, why: Disconnect) {
         self.departures[why.ordinal()] += 1;
-        if let Disconnect::Refused(reason) = why {
-            self.refusals[reason as usize] += 1;
-        }
     }
 
     pub(super) fn count_admin_request(&mut self, route: Route, status: u16) {
@@ -218,6 +251,8 @@ impl Metrics {
             messages_sent,
             bytes_sent,
             forwarded_ignored,
+            messages_dropped,
+            unsent: _,
             departures,
             refusals,
             admin_requests,
@@ -232,6 +267,7 @@ impl Metrics {
         page.value("fanfare_received_bytes_total", bytes_received);
         page.value("fanfare_messages_sent_total", messages_sent);
         page.value("fanfare_sent_bytes_total", bytes_sent);
+        page.value("fanfare_messages_dropped_total", messages_dropped);
         page.value("fanfare_forwarded_ignored_total", forwarded_ignored);
         let causes = Disconnect::LABELS.into_iter().zip(departures);
         page.values("fanfare_clients_departed_total", "cause", causes);
@@ -346,6 +382,36 @@ mod tests {
     }
 
     #[test]
+    fn refusals_are_counted_by_reason() {
+        let mut metrics = Metrics::default();
+        for error in HandshakeError::ALL {
+            metrics.count_refusal(Disconnect::Refused(error));
+            let counted = metrics.refusals_by_reason().filter(|(_, count)| *count > 0);
+            assert_eq!(counted.last(), Some((error, 1)), "in the order of the list");
+        }
+        metrics.count_refusal(Disconnect::Gone);
+        let all = HandshakeError::ALL.len() as u64;
+        assert_eq!(metrics.refusals.iter().sum::<u64>(), all);
+    }
+
+    #[test]
+    fn what_is_left_out_later_never_makes_a_counter_go_back() {
+        let mut metrics = Metrics {
+            messages_sent: 10,
+            ..Metrics::default()
+        };
+        metrics.count_dropped(4);
+        metrics.settle_sent(10);
+        assert_eq!((metrics.messages_sent, metrics.messages_dropped), (10, 4));
+        metrics.messages_sent += 3;
+        metrics.settle_sent(10);
+        assert_eq!(metrics.messages_sent, 10);
+        metrics.messages_sent += 3;
+        metrics.settle_sent(10);
+        assert_eq!((metrics.messages_sent, metrics.unsent), (12, 0));
+    }
+
+    #[test]
     fn every_counter_has_its_lines() {
         let mut metrics = Metrics {
             messages_sent: 7,
@@ -370,9 +436,8 @@ mod tests {
     #[test]
     fn refusals_are_counted_by_reason_and_requests_by_route() {
         let mut metrics = Metrics::default();
-        metrics.count_departure(Disconnect::Refused(HandshakeError::InvalidProxyHeader));
-        metrics.count_departure(Disconnect::Refused(HandshakeError::MalformedHead));
-        metrics.count_departure(Disconnect::Gone);
+        metrics.count_refusal(Disconnect::Refused(HandshakeError::InvalidProxyHeader));
+        metrics.count_refusal(Disconnect::Refused(HandshakeError::MalformedHead));
         assert_eq!(metrics.refusals(HandshakeError::MalformedHead), 1);
         for status in [200, 202, 400, 413, 501, 503] {
             metrics.count_admin_request(Route::Publish, status);

@@ -19,8 +19,11 @@
 //! 512 KiB of short ones for single clients, and, for a second after the last large message, 16 MiB
 //! of those that such messages were assembled in.
 
+mod account;
+mod address;
 mod admin;
 mod admission;
+mod allowance;
 mod batch;
 mod changes;
 mod client;
@@ -29,8 +32,10 @@ mod deadline;
 mod dirty;
 mod disconnect;
 mod drain;
+mod evict;
 mod flush;
 mod handler;
+mod handshakes;
 mod histogram;
 mod large;
 mod metrics;
@@ -39,8 +44,10 @@ mod outgoing;
 mod rate;
 mod receive;
 mod reconfigure;
+mod refuse;
 mod room;
 mod routes;
+mod slow;
 mod speak;
 mod transport;
 mod trust;
@@ -51,6 +58,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use address::Addresses;
 pub use admin::{MAX_ADMIN, Route};
 pub use admission::{Admission, RejectWith, Rejection};
 pub use changes::Change;
@@ -61,23 +69,27 @@ pub use config::{HubConfig, HubConfigError, MAX_RECEIVE, SlowPolicy};
 use dirty::DirtyList;
 pub use disconnect::{Departure, Disconnect};
 use drain::Drain;
+use evict::Ledger;
 pub use handler::{Broadcast, Handler, Outbox};
+use handshakes::Handshakes;
 pub use histogram::Histogram;
 use large::LargeFrames;
 pub use metrics::Metrics;
 pub use network::{InvalidNetwork, Network};
 pub use outgoing::Outgoing;
 pub use rate::Rate;
+pub(crate) use rate::TokenBucket;
 pub use room::RoomId;
 use room::Rooms;
 pub use trust::{InvalidTrustedProxy, TrustedProxy};
 use wheel::TimerWheel;
 
-use crate::protocol::MessageKind;
 #[cfg(test)]
-use crate::protocol::{CloseCode, HandshakeError};
+use crate::protocol::CloseCode;
+use crate::protocol::{HandshakeError, MessageKind};
 
-/// Clients beyond `max_connections` that are taken in to be told so with a 503.
+/// Clients beyond `max_connections` that are taken in to be told so with a 503; and as many beyond
+/// `max_connections_per_ip`, over all addresses, with a 429.
 pub const MAX_SURPLUS: usize = 64;
 
 /// All clients, all rooms, and what is owed to whom.
@@ -106,6 +118,9 @@ pub struct Hub {
     metrics: Metrics,
     /// The first that was not believed about whom it asks for.
     first_untrusted: Option<Peer>,
+    addresses: Addresses,
+    handshakes: Handshakes,
+    ledger: Ledger,
 }
 
 /// Why a connection was not taken in.
@@ -115,6 +130,9 @@ pub enum Refusal {
     Full,
     /// The hub is draining.
     Draining,
+    /// The address has as many connections as one may have, and not even a place for an answer is
+    /// left.
+    TooManyFromAddress,
 }
 
 impl Hub {
@@ -126,6 +144,7 @@ impl Hub {
         if let Err(error) = config.check() {
             panic!("{error}");
         }
+        let ledger = Ledger::new(&config);
         Self {
             config,
             clients: Slab::new(),
@@ -143,6 +162,9 @@ impl Hub {
             admin_count: 0,
             metrics: Metrics::default(),
             first_untrusted: None,
+            addresses: Addresses::default(),
+            handshakes: Handshakes::default(),
+            ledger,
         }
     }
 
@@ -187,19 +209,15 @@ impl Hub {
     /// # Panics
     /// If there are 2^32 clients.
     pub fn accept(&mut self, peer: Peer, now: Instant) -> Result<ClientId, Refusal> {
-        if self.drain.has_begun() {
-            self.metrics.connections_dropped += 1;
-            return Err(Refusal::Draining);
-        }
-        let surplus = self.len() >= self.config.max_connections;
-        if self.len() >= self.config.max_connections.saturating_add(MAX_SURPLUS) {
-            self.metrics.connections_dropped += 1;
-            return Err(Refusal::Full);
-        }
+        let peer = peer.canonical();
+        self.admit_connection(peer)?;
+        self.make_way(now);
+        let surplus = (self.len() >= self.config.max_connections).then_some(HandshakeError::Full);
         let id = self.next_id();
-        let client = Client::new(id, peer.canonical(), surplus, &self.config, now);
+        let client = Client::new(id, peer, surplus, &self.config, now);
         self.clients.insert(client);
         self.metrics.connections_accepted += 1;
+        self.begin_handshake(id);
         self.meet(id);
         self.arm(id, now);
         Ok(id)
@@ -222,7 +240,8 @@ impl Hub {
     /// Whether something is left to do that waits for no event: clients to flush or to reap. The
     /// driver's next wait should be zero then.
     pub fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || !self.doomed.is_empty() || self.rooms.has_unsealed()
+        let must_speak = !self.dirty.is_empty() || self.rooms.has_unsealed();
+        must_speak || !self.doomed.is_empty() || self.ledger.owes_too_much
     }
 
     /// Removes one client that was doomed; the driver closes its connection. To be called until
@@ -232,6 +251,7 @@ impl Hub {
     /// # Panics
     /// Never, unless the hub is wrong about whom it has doomed.
     pub fn reap(&mut self, handler: &mut dyn Handler, now: Instant) -> Option<Departure> {
+        self.settle(now);
         let id = self.doomed.pop_front()?;
         let client = &self.clients[id.index()];
         let why = client.cause.expect("whoever is doomed has a cause");
@@ -246,6 +266,7 @@ impl Hub {
             self.rooms.remove_if_empty(room);
         }
         let client = self.clients.remove(id.index());
+        self.uncount_address(&client);
         if client.is_admin {
             self.admin_count -= 1;
         } else {
@@ -286,10 +307,18 @@ impl Hub {
         let Some(client) = self.client_mut(id) else {
             return;
         };
+        let is_first = client.cause.is_none();
+        let is_half_open = client.is_half_open();
         client.cause.get_or_insert(why);
         client.doomed = true;
         client.outgoing.clear();
         self.doomed.push_back(id);
+        if is_half_open {
+            self.handshakes.end();
+        }
+        if is_first {
+            self.metrics.count_refusal(why);
+        }
     }
 }
 

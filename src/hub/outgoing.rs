@@ -1,18 +1,20 @@
 //! What one client is owed.
 
+mod owing;
+mod piece;
+mod share;
+mod splices;
+
 use std::collections::VecDeque;
 use std::rc::Rc;
+
+use super::account::Debt;
+use piece::Piece;
+use splices::Splices;
 
 /// What a piece of the queue counts on top of its bytes, so that a queue of tiny messages is
 /// bounded too: the piece itself, and its share of the batch behind it.
 pub(super) const PIECE_COST: usize = 64;
-
-/// A client that keeps less than this part of a batch gets a copy of what it keeps: otherwise a
-/// few bytes that it owes could hold a whole batch of its own messages in memory.
-const MIN_SHARED_PART: usize = 4;
-
-/// A shorter part is copied as well: that costs less than another piece does.
-const MIN_SHARED_LEN: usize = 256;
 
 /// The largest buffer that is used again when all of it has been written.
 const MAX_SPARE: usize = 4 * 1024;
@@ -34,6 +36,9 @@ pub struct Outgoing {
     rest: Option<Box<Rest>>,
     /// What is said to this client alone while its room has a batch that is not sealed yet.
     splices: Option<Box<Splices>>,
+    /// Its part of what is owed to all, if somebody adds that up: all of `queued` but the bytes
+    /// that are shared.
+    debt: Option<Box<Debt>>,
     /// Bytes and piece costs of the queue.
     queued: usize,
     /// The most that was ever owed at once.
@@ -42,7 +47,15 @@ pub struct Outgoing {
     first_begun: bool,
     /// Whether the transport took less than all the last time. The driver sets it.
     blocked: bool,
+    /// Whether what the room is told, and nothing else, is in shared pieces: newer messages may
+    /// replace it.
+    is_apart: bool,
 }
+
+const _: () = assert!(
+    size_of::<Option<Piece>>() == 4 * size_of::<usize>(),
+    "every client has one"
+);
 
 /// The pieces behind the first one, of a client that lags: at least one.
 #[derive(Debug, Default)]
@@ -50,37 +63,15 @@ struct Rest {
     pieces: VecDeque<Piece>,
 }
 
-#[derive(Debug)]
-enum Piece {
-    /// A part of a sealed batch.
-    Shared {
-        batch: Rc<Vec<u8>>,
-        start: usize,
-        end: usize,
-    },
-    /// What was said to this client alone.
-    Own { bytes: Vec<u8>, start: usize },
-}
-
-/// How one client's share of this turn's batch differs from the others'.
-#[derive(Debug, Default)]
-struct Splices {
-    list: Vec<Splice>,
-    /// What is inserted, one splice's behind the other's.
-    inserts: Vec<u8>,
-    /// Messages of the batch that are left out.
-    skipped_messages: u64,
-}
-
-/// At `at` something is inserted, then `skip` bytes of the batch are left out.
-#[derive(Clone, Copy, Debug)]
-struct Splice {
-    at: usize,
-    insert: usize,
-    skip: usize,
-}
-
 impl Outgoing {
+    /// An empty queue. `is_apart` tells that its room's messages may be replaced by newer ones.
+    pub(super) fn new(is_apart: bool) -> Self {
+        Self {
+            is_apart,
+            ..Self::default()
+        }
+    }
+
     /// Whether nothing is owed. What the room's batch of this turn holds is owed once it is sealed.
     pub fn is_empty(&self) -> bool {
         self.queued == 0
@@ -115,7 +106,16 @@ impl Outgoing {
     ///
     /// # Panics
     /// If that is more than the pieces hold.
-    pub fn advance(&mut self, mut written: usize) {
+    pub fn advance(&mut self, written: usize) {
+        if self.debt.is_some() {
+            self.advance_and_repay(written);
+        } else {
+            self.advance_pieces(written);
+        }
+    }
+
+    #[inline]
+    fn advance_pieces(&mut self, mut written: usize) {
         while written > 0 {
             assert!(self.queued > 0, "no more is written than was owed");
             let first = self.first.as_mut().expect("what is owed is in a piece");
@@ -189,7 +189,7 @@ impl Outgoing {
     pub(super) fn skipped_messages(&self) -> u64 {
         self.splices
             .as_ref()
-            .map_or(0, |splices| splices.skipped_messages)
+            .map_or(0, |splices| splices.skipped_messages())
     }
 
     /// Queues bytes for this client alone, behind the first `at` bytes of its room's batch. They
@@ -211,11 +211,11 @@ impl Outgoing {
         at: usize,
         max: usize,
     ) -> Result<(), Overflow> {
-        if at > 0 || self.has_splices() {
+        if at > 0 || self.has_splices() || self.is_apart {
             return self.say([frame, b""], at, max);
         }
         self.admit(frame.len() + PIECE_COST, max)?;
-        self.push_shared(frame, 0, frame.len());
+        self.push_alone(frame);
         Ok(())
     }
 
@@ -224,47 +224,45 @@ impl Outgoing {
         self.splices.get_or_insert_default().skip(at, len, messages);
     }
 
-    /// Queues a sealed batch, or this client's share of it.
+    /// Queues a sealed batch, or this client's share of it. If that is too much nothing is queued,
+    /// and what was said to it alone still waits.
     pub(super) fn append(&mut self, batch: &Rc<Vec<u8>>, max: usize) -> Result<(), Overflow> {
-        let Some(splices) = self.splices.take() else {
-            self.admit(batch.len() + PIECE_COST, max)?;
-            self.push_shared(batch, 0, batch.len());
-            return Ok(());
-        };
-        let kept = splices.kept(batch.len());
-        let is_shared = kept >= batch.len() / MIN_SHARED_PART;
-        let end = Splice {
-            at: batch.len(),
-            insert: 0,
-            skip: 0,
-        };
-        let mut position = 0;
-        let mut inserts = splices.inserts.as_slice();
-        for splice in splices.list.iter().chain([&end]) {
-            let len = splice.at.saturating_sub(position);
-            let (insert, rest) = inserts.split_at(splice.insert);
-            self.admit(len + insert.len() + 2 * PIECE_COST, max)?;
-            if is_shared && len >= MIN_SHARED_LEN {
-                self.push_shared(batch, position, splice.at);
-            } else if len > 0 {
-                self.push_own([&batch[position..splice.at], b""]);
-            }
-            self.push_own([insert, b""]);
-            inserts = rest;
-            position = splice.at.saturating_add(splice.skip);
+        if self.splices.is_some() || self.debt.is_some() {
+            return self.append_window(batch, 0..batch.len(), max);
         }
+        self.admit(batch.len() + PIECE_COST, max)?;
+        self.push_shared(batch, 0, batch.len());
         Ok(())
     }
 
     /// Forgets everything that is owed. Returns whether what has been written ends with a frame.
     pub(super) fn clear(&mut self) -> bool {
         let at_frame_boundary = !self.first_begun;
+        if let Some(debt) = &mut self.debt {
+            // One after the other: two of them may be of one batch.
+            let rest = self.rest.take().map(|rest| rest.pieces);
+            let pieces = self
+                .first
+                .take()
+                .into_iter()
+                .chain(rest.into_iter().flatten());
+            for piece in pieces.filter(|_| self.queued > 0) {
+                piece.repay(debt, piece.bytes().len());
+            }
+        }
         *self = Self {
             peak: self.peak,
             blocked: self.blocked,
+            is_apart: self.is_apart,
+            debt: self.debt.take(),
             ..Self::default()
         };
         at_frame_boundary
+    }
+
+    /// Whether so much more may be owed.
+    pub(super) fn has_room(&self, more: usize, max: usize) -> bool {
+        self.owed().saturating_add(more).saturating_add(PIECE_COST) <= max
     }
 
     /// The limit is checked before anything is taken.
@@ -288,6 +286,17 @@ impl Outgoing {
         );
     }
 
+    /// Whether what is said to it alone is appended to a piece of that kind. A piece that has been
+    /// begun takes no more: what is written of it is held until all of it is, and that would never
+    /// come for a client that is always a little behind.
+    fn ends_with_own(&self) -> bool {
+        let last = match &self.rest {
+            Some(rest) => rest.pieces.back(),
+            None => self.first.as_ref(),
+        };
+        matches!(last, Some(Piece::Own { bytes, start: 0 }) if !bytes.is_empty())
+    }
+
     fn push_own(&mut self, parts: [&[u8]; 2]) {
         let len = parts[0].len() + parts[1].len();
         if len == 0 {
@@ -297,12 +306,12 @@ impl Outgoing {
             Some(rest) => rest.pieces.back_mut(),
             None => self.first.as_mut(),
         };
-        // A piece that has been begun takes no more: what is written of it is held until all of it
-        // is, and that would never come for a client that is always a little behind.
         if let Some(Piece::Own { bytes, start: 0 }) = last {
-            self.queued += len + if bytes.is_empty() { PIECE_COST } else { 0 };
+            let cost = len + if bytes.is_empty() { PIECE_COST } else { 0 };
+            self.queued += cost;
             bytes.extend_from_slice(parts[0]);
             bytes.extend_from_slice(parts[1]);
+            self.owe(cost);
         } else {
             self.push(
                 Piece::Own {
@@ -311,73 +320,25 @@ impl Outgoing {
                 },
                 len,
             );
+            self.owe(len + PIECE_COST);
         }
     }
 
+    #[inline]
     fn push(&mut self, piece: Piece, len: usize) {
         let was_empty = self.is_empty();
         self.queued += len + PIECE_COST;
         if was_empty {
             self.first = Some(piece);
         } else {
-            self.rest.get_or_insert_default().pieces.push_back(piece);
-        }
-    }
-}
-
-impl Splices {
-    fn insert(&mut self, at: usize, parts: [&[u8]; 2]) {
-        let insert = parts[0].len() + parts[1].len();
-        self.inserts.extend_from_slice(parts[0]);
-        self.inserts.extend_from_slice(parts[1]);
-        match self.list.last_mut() {
-            Some(last) if last.at == at && last.skip == 0 => last.insert += insert,
-            _ => self.list.push(Splice {
-                at,
-                insert,
-                skip: 0,
-            }),
+            self.push_back(piece);
         }
     }
 
-    fn skip(&mut self, at: usize, len: usize, messages: u64) {
-        self.skipped_messages += messages;
-        match self.list.last_mut() {
-            Some(last) if last.at.saturating_add(last.skip) == at => {
-                last.skip = last.skip.saturating_add(len);
-            }
-            _ => self.list.push(Splice {
-                at,
-                insert: 0,
-                skip: len,
-            }),
-        }
-    }
-
-    /// What the splices hold in memory, in bytes.
-    fn cost(&self) -> usize {
-        self.inserts.len() + self.list.len() * size_of::<Splice>()
-    }
-
-    /// How much of a batch of `len` bytes is not left out.
-    fn kept(&self, len: usize) -> usize {
-        let left_out = |splice: &Splice| splice.skip.min(len.saturating_sub(splice.at));
-        len.saturating_sub(self.list.iter().map(left_out).sum())
-    }
-}
-
-impl Piece {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Shared { batch, start, end } => &batch[*start..*end],
-            Self::Own { bytes, start } => &bytes[*start..],
-        }
-    }
-
-    fn skip(&mut self, count: usize) {
-        match self {
-            Self::Shared { start, .. } | Self::Own { start, .. } => *start += count,
-        }
+    /// Queues a piece behind others: what happens to those who lag.
+    #[cold]
+    fn push_back(&mut self, piece: Piece) {
+        self.rest.get_or_insert_default().pieces.push_back(piece);
     }
 }
 
@@ -532,16 +493,6 @@ mod tests {
         assert_eq!(outgoing.say([&[0; 17], b""], 7, max), Err(Overflow));
         outgoing.say([&[0; 16], b""], 7, max).unwrap();
         assert_eq!(outgoing.owed(), 100);
-    }
-
-    #[test]
-    fn messages_left_out_one_behind_the_other_cost_as_much_as_one() {
-        let mut outgoing = Outgoing::default();
-        for i in 0..100 {
-            outgoing.skip(3 * i, 3, 1);
-        }
-        assert_eq!(outgoing.owed(), size_of::<Splice>());
-        assert_eq!(outgoing.skipped_messages(), 100);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use super::admission::{Admission, RejectWith};
 use super::client::{ClientId, Phase};
-use super::config::is_token;
+use super::config::{SlowPolicy, is_token};
 use super::disconnect::Disconnect;
 use super::handler::{Handler, Outbox};
+use super::room::Room;
 use super::{Hub, live, routes};
 use crate::protocol::http::{Request, Response};
 use crate::protocol::{
@@ -36,6 +37,8 @@ enum Inbound<'i> {
     End(Disconnect),
     /// Bytes from an operator.
     Admin,
+    /// One message more than it may say.
+    Excess,
 }
 
 /// Bytes that a client has sent, while they are looked at.
@@ -61,26 +64,35 @@ impl Hub {
             return;
         };
         let mut input = Input::new(bytes);
+        let mut is_over = self.cut_excess(id, &mut input, now);
         let mut control_frames = 0;
         while !input.is_empty() {
             match self.next_inbound(id, &mut input, now) {
                 Inbound::Nothing => break,
                 Inbound::Source(source) => self.proxied(id, source),
                 Inbound::NoSource => self.not_proxied(id),
-                Inbound::Head(head) => self.request(id, &head, now, handler),
+                Inbound::Head(head) => {
+                    self.request(id, &head, now, handler);
+                    // What is behind it are the first bytes of an open client.
+                    is_over = self.cut_excess(id, &mut input, now);
+                }
                 Inbound::Message(message) => {
                     handler.on_message(&mut Outbox::new(self, now), id, message);
                 }
                 Inbound::Control => {
                     control_frames += 1;
                     if control_frames > MAX_CONTROL_FRAMES {
-                        self.fail_flood(id, now);
+                        self.fail(id, "too many control frames", Disconnect::Flood, now);
                     }
                 }
                 Inbound::NoHead(error) => self.refuse(id, error, now),
+                Inbound::Excess => self.fail_rate(id, "over the message rate", now),
                 Inbound::End(_) => {}
                 Inbound::Admin => self.receive_admin(id, &mut input, now, handler),
             }
+        }
+        if is_over {
+            self.fail_rate(id, "over the byte rate", now);
         }
         self.end_arrival(id, arrival, now);
     }
@@ -108,6 +120,9 @@ impl Hub {
         let Some(arrival) = self.begin_arrival(id, count) else {
             return;
         };
+        if self.allowed_bytes(id, count, now) < count {
+            return self.fail_rate(id, "over the byte rate", now);
+        }
         let Some(client) = live(&mut self.clients, id) else {
             return;
         };
@@ -116,6 +131,9 @@ impl Hub {
             return;
         };
         match connection.landed(count, &mut self.reply) {
+            Ok(Some(Event::Message(_))) if !client.may_say(&self.config, now) => {
+                self.fail_rate(id, "over the message rate", now);
+            }
             Ok(Some(Event::Message(message))) => {
                 client.traffic.messages_received += 1;
                 self.metrics.messages_received += 1;
@@ -175,6 +193,9 @@ impl Hub {
             Phase::Open(connection) | Phase::Closing(connection) => {
                 match connection.receive(input, &mut self.reply) {
                     Ok(None) => Inbound::Nothing,
+                    Ok(Some(Event::Message(_))) if !client.may_say(&self.config, now) => {
+                        Inbound::Excess
+                    }
                     Ok(Some(Event::Message(message))) => {
                         client.traffic.messages_received += 1;
                         self.metrics.messages_received += 1;
@@ -208,10 +229,13 @@ impl Hub {
     /// Answers a Ping. RFC 6455, section 5.5.3: if several Pings came before an answer could be
     /// sent, the latest alone may be answered; so a client that does not read costs one Pong.
     fn pong(&mut self, id: ClientId, pong: &[u8], now: Instant) {
-        let Some(client) = self.client_mut(id) else {
+        let (config, Some(client)) = (&self.config, live(&mut self.clients, id)) else {
             return;
         };
-        if client.outgoing.is_blocked() {
+        // A client that lags by permission is not dropped for want of room for an answer either.
+        let may_lag = config.slow_policy != SlowPolicy::Close;
+        let has_room = client.outgoing.has_room(pong.len(), config.room_buffer());
+        if client.outgoing.is_blocked() || may_lag && !has_room {
             client.pong = Some(pong.into());
         } else {
             client.pong = None;
@@ -219,17 +243,14 @@ impl Hub {
         }
     }
 
-    fn fail_flood(&mut self, id: ClientId, now: Instant) {
+    /// Ends a connection that is against the rules of this server: Close 1008.
+    pub(super) fn fail(&mut self, id: ClientId, reason: &str, why: Disconnect, now: Instant) {
         let mut reply = self.take_reply();
         if let Some(Phase::Open(connection) | Phase::Closing(connection)) =
             self.client_mut(id).map(|client| &mut client.phase)
         {
-            connection.fail(
-                CloseCode::POLICY_VIOLATION,
-                "too many control frames",
-                &mut reply,
-            );
-            self.last_word(id, &reply, Phase::Lingering, Disconnect::Flood, now);
+            connection.fail(CloseCode::POLICY_VIOLATION, reason, &mut reply);
+            self.last_word(id, &reply, Phase::Lingering, why, now);
         }
         self.put_reply(reply);
     }
@@ -306,10 +327,15 @@ impl Hub {
             .clients
             .get_mut(id.index())
             .expect("whoever asks is there");
-        if client.surplus {
-            return Err(HandshakeError::Full);
+        if let Some(error) = client.surplus {
+            return Err(error);
         }
+        let max_members = config.max_room_members.unwrap_or(usize::MAX);
+        let is_full = |room: &Room| room.members().len() >= max_members;
         let room = match self.rooms.find(&upgrade.room) {
+            Some(room) if self.rooms.get(room).is_some_and(is_full) => {
+                return Err(HandshakeError::RoomFull);
+            }
             Some(room) => room,
             None if self.rooms.len() < config.max_rooms => self.rooms.create(&upgrade.room),
             None => return Err(HandshakeError::TooManyRooms),
@@ -323,6 +349,7 @@ impl Hub {
         // What lies beyond the reach of the clock never comes.
         let expires_at = admission.valid_for.and_then(|time| now.checked_add(time));
         client.expires_at = expires_at.map(Box::new);
+        self.handshakes.end();
         let (at, messages) = self.batch(id);
         if at > 0 {
             self.clients[id.index()].outgoing.skip(0, at, messages);

@@ -155,14 +155,20 @@ impl Rooms {
         Some((start, room.batch.len()))
     }
 
+    /// Forgets the buffers of sealed batches: from now on those who get them hold them alone.
+    pub(super) fn forget_sealed(&mut self) {
+        self.buffers.forget_lent();
+    }
+
     pub(super) fn has_unsealed(&self) -> bool {
         !self.unsealed.is_empty()
     }
 
-    /// Seals the batch of one room.
+    /// Seals the batch of one room. Its buffer is used again, if large ones are kept in `large`;
+    /// otherwise nobody but those who get it will hold it.
     pub(super) fn seal_next(
         &mut self,
-        large: &mut LargeFrames,
+        large: Option<&mut LargeFrames>,
         now: Instant,
     ) -> Option<(&Room, Sealed)> {
         let id = self.unsealed.pop()?;
@@ -180,7 +186,7 @@ mod tests {
     use super::*;
 
     fn seal_next(rooms: &mut Rooms) -> Option<(&Room, Sealed)> {
-        rooms.seal_next(&mut LargeFrames::default(), crate::hub::test_clock())
+        rooms.seal_next(Some(&mut LargeFrames::default()), crate::hub::test_clock())
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::batch::Sealed;
 use super::client::{Client, ClientId, Phase};
+use super::config::SlowPolicy;
 use super::disconnect::Disconnect;
 use super::outgoing::Overflow;
 use super::room::{Room, RoomId};
+use super::slow::News;
 use super::{Hub, live};
 use crate::protocol::http::Response;
 use crate::protocol::{
@@ -81,13 +82,18 @@ impl Hub {
         now: Instant,
     ) -> bool {
         let (at, _) = self.batch(id);
-        let max = self.config.max_client_buffer;
+        let (max, policy) = (self.config.room_buffer(), self.config.slow_policy);
         let Some(client) = live(&mut self.clients, id).filter(|client| client.is_open()) else {
             return false;
         };
         let (len, said) = match payload.into_frame(kind) {
             Ok(frame) => {
-                let frame = self.large.share(Rc::new(frame), now);
+                let frame = Rc::new(frame);
+                let frame = if self.ledger.account.is_none() {
+                    self.large.share(frame, now)
+                } else {
+                    frame
+                };
                 (frame.len(), client.outgoing.say_frame(&frame, at, max))
             }
             Err(payload) => {
@@ -97,9 +103,17 @@ impl Hub {
                 (len, client.outgoing.say([&header, &payload], at, max))
             }
         };
-        if said == Err(Overflow) {
-            self.drop_slow(id, now);
-            return false;
+        match (said, policy) {
+            (Ok(()), _) => {}
+            (Err(Overflow), SlowPolicy::Close) => {
+                self.give_up(id, Disconnect::TooSlow, now);
+                return false;
+            }
+            (Err(Overflow), SlowPolicy::Drop | SlowPolicy::Latest) => {
+                client.traffic.messages_dropped += 1;
+                self.metrics.messages_dropped += 1;
+                return false;
+            }
         }
         client.traffic.messages_sent += 1;
         self.dirty.name(client);
@@ -193,7 +207,7 @@ impl Hub {
         };
         lend_spare(client, at, &mut self.spares);
         if client.outgoing.say(parts, at, max) == Err(Overflow) {
-            self.drop_slow(id, now);
+            self.give_up(id, Disconnect::TooSlow, now);
             return false;
         }
         self.dirty.name(client);
@@ -226,6 +240,12 @@ impl Hub {
             self.metrics.messages_sent += heard;
         }
         let client = &mut self.clients[id.index()];
+        if client.is_half_open() {
+            self.handshakes.end();
+        }
+        if client.cause.is_none() {
+            self.metrics.count_refusal(cause);
+        }
         client.leave(next, cause, &self.config, now);
         // Flushed even if nothing is owed: the driver must learn that it may end the sending side.
         self.touch(id);
@@ -234,27 +254,32 @@ impl Hub {
 
     /// Gives up a client that owes too much or takes nothing. It is told if what it has got so far
     /// ends with a frame; otherwise nothing can be said to it any more.
-    pub(super) fn drop_slow(&mut self, id: ClientId, now: Instant) {
+    pub(super) fn give_up(&mut self, id: ClientId, why: Disconnect, now: Instant) {
         let (at, messages) = self.batch(id);
         let max = self.config.max_client_buffer;
         let Some(client) = self.client_mut(id) else {
             return;
         };
-        client.cause.get_or_insert(Disconnect::TooSlow);
+        let why = *client.cause.get_or_insert(why);
         client.stalled_since = None;
         let is_between_frames = client.outgoing.clear() && client.traffic.bytes_sent > 0;
         if !is_between_frames || !client.is_open() || client.output_ended {
-            return self.doom(id, Disconnect::TooSlow);
+            return self.doom(id, why);
         }
+        let reason = if why == Disconnect::Evicted {
+            "too much is queued"
+        } else {
+            "too slow"
+        };
         let mut close = Vec::new();
-        CloseFrame::encode(Some(CloseCode::TRY_AGAIN_LATER), "too slow", &mut close);
+        CloseFrame::encode(Some(CloseCode::TRY_AGAIN_LATER), reason, &mut close);
         if at > 0 {
             client.outgoing.skip(0, at, messages);
         }
         if client.outgoing.say([&close, b""], at, max).is_ok() {
-            self.last_word(id, b"", Phase::Lingering, Disconnect::TooSlow, now);
+            self.last_word(id, b"", Phase::Lingering, why, now);
         } else {
-            self.doom(id, Disconnect::TooSlow);
+            self.doom(id, why);
         }
     }
 
@@ -271,11 +296,15 @@ impl Hub {
     /// Ends the turn's batches: each becomes shared bytes, and each member of its room gets a
     /// reference to them.
     pub(super) fn seal(&mut self, now: Instant) {
-        let max = self.config.max_client_buffer;
+        let (max, policy) = (self.config.room_buffer(), self.config.slow_policy);
+        let is_latest = policy == SlowPolicy::Latest;
+        let sent_before = self.metrics.messages_sent;
         let mut overflowed = Vec::new();
-        while let Some((room, Sealed { frames, messages })) =
-            self.rooms.seal_next(&mut self.large, now)
-        {
+        // An account must see the last client let go of a batch.
+        let mut kept = self.ledger.account.is_none().then_some(&mut self.large);
+        while let Some((room, sealed)) = self.rooms.seal_next(kept.as_deref_mut(), now) {
+            let (batch, messages) = (sealed.frames, sealed.messages);
+            let mut news = News::new(&batch, messages, sealed.newest);
             for member in room.members() {
                 let client = &mut self.clients[member.index()];
                 let is_open = client.is_open();
@@ -284,21 +313,35 @@ impl Hub {
                     continue;
                 }
                 let heard = messages - client.outgoing.skipped_messages();
-                if client.outgoing.append(&frames, max) == Err(Overflow) {
-                    overflowed.push(*member);
-                    continue;
-                }
-                if is_open {
+                let heard = if is_open { heard } else { 0 };
+                // Whoever is behind need not hear what is news no more.
+                let is_behind = is_latest && client.lags();
+                if is_behind || client.outgoing.append(&batch, max) == Err(Overflow) {
+                    if policy == SlowPolicy::Close {
+                        overflowed.push(*member);
+                        continue;
+                    }
+                    let dropped = news.leave_out(client, policy, max);
+                    // What is dropped was counted: here, or when it was queued.
                     client.traffic.messages_sent += heard;
-                    self.metrics.messages_sent += heard;
+                    client.traffic.messages_sent -= dropped;
+                    client.traffic.messages_dropped += dropped;
+                    self.metrics.count_dropped(dropped);
+                } else {
+                    client.traffic.messages_sent += heard;
                 }
+                self.metrics.messages_sent += heard;
                 self.dirty.name(client);
             }
+            if let Some(account) = &self.ledger.account {
+                news.enter(account);
+            }
         }
+        self.metrics.settle_sent(sent_before);
         self.said = 0;
         self.batch_is_full = false;
         for id in overflowed {
-            self.drop_slow(id, now);
+            self.give_up(id, Disconnect::TooSlow, now);
         }
     }
 

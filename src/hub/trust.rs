@@ -136,6 +136,7 @@ impl Hub {
         let client = &mut self.clients[id.index()];
         client.peer = peer;
         client.address_is_settled = true;
+        self.count_address(id);
     }
 
     /// Where a client is connected from. As long as a trusted proxy has not said for whom it

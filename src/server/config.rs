@@ -92,6 +92,10 @@ impl ServerConfig {
                 ));
             }
         }
+        let is_none = |rate: &Rate| rate.per_second == 0 || rate.burst == 0;
+        if self.accept_rate.as_ref().is_some_and(is_none) {
+            return Err(HubConfigError::Zero("accept rate"));
+        }
         self.hub.check()
     }
 }

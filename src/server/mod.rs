@@ -25,6 +25,7 @@ mod throttle;
 #[cfg(feature = "tls")]
 mod tls;
 mod turn;
+mod watch;
 
 use std::collections::VecDeque;
 use std::io;
@@ -48,6 +49,7 @@ pub use stop::Outcome;
 use stop::Stop;
 #[cfg(feature = "tls")]
 pub use tls::{TlsConfig, TlsError};
+use watch::Watch;
 
 use crate::hub::{ClientId, Handler, Hub, MAX_RECEIVE};
 
@@ -93,7 +95,7 @@ pub struct Server {
     wants_reload: bool,
     supervisor: Option<Supervisor>,
     clock: Clock,
-    pace: Pace,
+    watch: Watch,
     report: Report,
     /// When accepting resumes after descriptors ran out.
     accept_again: Option<Instant>,
@@ -103,6 +105,7 @@ pub struct Server {
     is_announced: bool,
     /// Set while the server comes to its end.
     stop: Option<Stop>,
+    pace: Pace,
 }
 
 impl Server {
@@ -159,9 +162,10 @@ impl Server {
             wants_reload: false,
             supervisor: None,
             clock,
-            pace: Pace::new(config.admin.is_some()),
+            watch: Watch::new(config.admin.is_some()),
             report: Report::default(),
             accept_again: None,
+            pace: Pace::new(config.accept_rate, now),
             config,
             is_announced: false,
             stop: None,
@@ -253,7 +257,7 @@ impl Server {
     pub fn turn(&mut self, handler: &mut dyn Handler) -> io::Result<()> {
         self.wait()?;
         let now = self.clock.now();
-        if let Some(late) = self.pace.begin(now, self.clock.late()) {
+        if let Some(late) = self.watch.begin(now, self.clock.late()) {
             self.hub.observe_lag(late);
         }
         self.obey(now)?;

@@ -1,86 +1,93 @@
-//! How long turns take, and how late they are.
+//! How fast connections are accepted.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Takes note of both, for operators who may ask, from readings of the clock that the loop makes
-/// anyway.
+use crate::hub::{Rate, TokenBucket};
+
+/// Lets so many connections in a second through. The others wait in the kernel, whose queue is
+/// bounded, and cost nothing here.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Whether anybody can ask.
-    is_watched: bool,
-    /// When the work of this turn began.
-    began: Option<Instant>,
-    /// Whether the loop waits until something is due, or for events alone.
-    waits_for_deadline: bool,
+    limit: Option<(Rate, TokenBucket)>,
+    /// When accepting resumes. A client's departure does not bring that forward: it makes room for
+    /// another, and not time.
+    resumes_at: Option<Instant>,
 }
 
 impl Pace {
-    pub(super) fn new(is_watched: bool) -> Self {
+    pub(super) fn new(rate: Option<Rate>, now: Instant) -> Self {
         Self {
-            is_watched,
-            began: None,
-            waits_for_deadline: false,
+            limit: rate.map(|rate| (rate, TokenBucket::new(rate, now))),
+            resumes_at: None,
         }
     }
 
-    /// The loop is going to wait; returns how long the work of its turn took.
-    pub(super) fn wait(&mut self, now: Instant, timeout: Option<Duration>) -> Option<Duration> {
-        self.waits_for_deadline = timeout.is_some_and(|timeout| !timeout.is_zero());
-        let began = self.began.take()?;
-        Some(now.saturating_duration_since(began))
+    /// Another limit from now on. What was saved up under the old one does not count.
+    pub(super) fn set_rate(&mut self, rate: Option<Rate>, now: Instant) {
+        *self = Self::new(rate, now);
     }
 
-    /// The work of a turn begins, later than was expected by so much. Returns it if it is for a
-    /// deadline: an event comes before, and says nothing of the loop.
-    pub(super) fn begin(&mut self, now: Instant, late: Duration) -> Option<Duration> {
-        if !self.is_watched {
-            return None;
+    /// Whether one more connection may be accepted now.
+    pub(super) fn may_accept(&mut self, now: Instant) -> bool {
+        if self.resumes_at.is_some_and(|at| now < at) {
+            return false;
         }
-        self.began = Some(now);
-        (self.waits_for_deadline && !late.is_zero()).then_some(late)
+        self.resumes_at = match &mut self.limit {
+            Some((rate, bucket)) => bucket.next_at(*rate, now),
+            None => None,
+        };
+        self.resumes_at.is_none()
+    }
+
+    /// One was accepted.
+    pub(super) fn accepted(&mut self, now: Instant) {
+        if let Some((rate, bucket)) = &mut self.limit {
+            bucket.take(*rate, 1, now);
+        }
+    }
+
+    /// When accepting resumes, while it rests.
+    pub(super) fn resumes_at(&self) -> Option<Instant> {
+        self.resumes_at
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    const MILLISECOND: Duration = Duration::from_millis(1);
-
     #[test]
-    fn a_turn_lasts_from_one_wait_to_the_next() {
+    fn it_rests_until_the_next_may_come() {
         let start = crate::hub::test_clock();
-        let mut pace = Pace::new(true);
-        assert_eq!(pace.wait(start, None), None, "nothing was done yet");
-        pace.begin(start + MILLISECOND, Duration::ZERO);
-        assert_eq!(
-            pace.wait(start + MILLISECOND * 3, None),
-            Some(MILLISECOND * 2)
-        );
-        assert_eq!(pace.wait(start + MILLISECOND * 9, None), None);
-    }
-
-    #[test]
-    fn lag_is_that_of_deadlines() {
-        let start = crate::hub::test_clock();
-        let mut pace = Pace::new(true);
-        for (timeout, late, lag) in [
-            (Some(MILLISECOND), MILLISECOND, Some(MILLISECOND)),
-            (Some(MILLISECOND), Duration::ZERO, None),
-            (Some(Duration::ZERO), MILLISECOND, None),
-            (None, MILLISECOND, None),
-        ] {
-            pace.wait(start, timeout);
-            assert_eq!(pace.begin(start, late), lag, "{timeout:?}, {late:?}");
+        let rate = Rate {
+            per_second: 2,
+            burst: 3,
+        };
+        let mut pace = Pace::new(Some(rate), start);
+        for _ in 0..3 {
+            assert!(pace.may_accept(start) && pace.resumes_at().is_none());
+            pace.accepted(start);
         }
+        assert!(!pace.may_accept(start));
+        let half = Duration::from_millis(500);
+        assert_eq!(pace.resumes_at(), Some(start + half));
+        assert!(!pace.may_accept(start + Duration::from_nanos(499_999_999)));
+        assert!(pace.may_accept(start + half) && pace.resumes_at().is_none());
+        pace.accepted(start + half);
+        assert!(!pace.may_accept(start + half));
+        assert_eq!(pace.resumes_at(), Some(start + half * 2));
     }
 
     #[test]
-    fn nothing_is_noted_if_nobody_can_ask() {
+    fn without_a_limit_it_never_rests() {
         let start = crate::hub::test_clock();
-        let mut pace = Pace::new(false);
-        pace.wait(start, Some(MILLISECOND));
-        assert_eq!(pace.begin(start, MILLISECOND), None);
-        assert_eq!(pace.wait(start + MILLISECOND, None), None);
+        let mut pace = Pace::new(None, start);
+        for _ in 0..1000 {
+            assert!(pace.may_accept(start));
+            pace.accepted(start);
+        }
+        assert_eq!(pace.resumes_at(), None);
     }
 }

@@ -50,6 +50,10 @@ impl Server {
             let max = config.hub.limits.max_message_size;
             self.mailbox.set_max_message_size(max);
         }
+        if config.accept_rate != self.config.accept_rate {
+            let now = self.clock.now();
+            self.pace.set_rate(config.accept_rate, now);
+        }
         let old = std::mem::replace(&mut self.config, config);
         self.config.listen = old.listen;
         self.config.admin = old.admin;

@@ -9,7 +9,7 @@ use log::{Level, debug, info, log_enabled, warn};
 use super::Outcome;
 use super::config::{ListenAddress, ServerConfig};
 use super::throttle::Throttle;
-use crate::hub::{ClientId, Departure, Disconnect, Hub, MAX_ADMIN};
+use crate::hub::{ClientId, Departure, Disconnect, Hub, MAX_ADMIN, Peer};
 use crate::protocol::HandshakeError;
 
 /// The warnings that clients can cause, each at its own pace.
@@ -23,6 +23,9 @@ pub(super) struct Report {
     proxy: Throttle,
     has_told_of_untrusted: bool,
     admin: Throttle,
+    crowded: Throttle,
+    rate: Throttle,
+    evicted: Throttle,
 }
 
 pub(super) fn listening(address: &ListenAddress, is_tls: bool) {
@@ -115,12 +118,13 @@ fn gone(departure: &Departure) {
         .map_or(String::new(), |room| format!(" room={room:?}"));
     debug!(
         "gone id={id} peer={peer}{room} cause={} age={:.3}s messages_in={} bytes_in={} \
-         messages_out={} bytes_out={} peak_backlog={peak_backlog} ({why})",
+         messages_out={} messages_dropped={} bytes_out={} peak_backlog={peak_backlog} ({why})",
         why.label(),
         age.as_secs_f64(),
         traffic.messages_received,
         traffic.bytes_received,
         traffic.messages_sent,
+        traffic.messages_dropped,
         traffic.bytes_sent,
     );
 }
@@ -141,6 +145,12 @@ impl Report {
                 "admin connection dropped, there are as many as may be: connections={MAX_ADMIN} \
                  suppressed={suppressed}"
             );
+        }
+    }
+
+    pub(super) fn crowded(&mut self, peer: Peer, now: Instant) {
+        if let Some(suppressed) = self.crowded.admit(now) {
+            warn!("too many connections from this address: peer={peer} suppressed={suppressed}");
         }
     }
 
@@ -211,7 +221,27 @@ impl Report {
                     );
                 }
             }
-            Disconnect::Refused(error @ (HandshakeError::Full | HandshakeError::TooManyRooms)) => {
+            Disconnect::Evicted => {
+                if let Some(suppressed) = self.evicted.admit(now) {
+                    warn!(
+                        "too much is queued in all, dropped who owed the most, see \
+                         --max-total-buffer: id={id} peer={peer} backlog={peak_backlog} \
+                         suppressed={suppressed}"
+                    );
+                }
+            }
+            Disconnect::RateLimited => {
+                if let Some(suppressed) = self.rate.admit(now) {
+                    warn!("client over its rate: id={id} peer={peer} suppressed={suppressed}");
+                }
+            }
+            Disconnect::Refused(HandshakeError::TooManyFromAddress) => self.crowded(*peer, now),
+            Disconnect::Refused(
+                error @ (HandshakeError::Full
+                | HandshakeError::TooManyRooms
+                | HandshakeError::TooManyHandshakes
+                | HandshakeError::RoomFull),
+            ) => {
                 if let Some(suppressed) = self.full.admit(now) {
                     warn!("client refused, {error}: peer={peer} suppressed={suppressed}");
                 }

@@ -45,7 +45,7 @@ impl Server {
     pub(super) fn wait(&mut self) -> io::Result<()> {
         let now = self.clock.now();
         let mut timeout = self.timeout(now);
-        if let Some(took) = self.pace.wait(now, timeout) {
+        if let Some(took) = self.watch.wait(now, timeout) {
             self.hub.observe_turn(took);
         }
         self.clock.expect(now, timeout);
@@ -109,8 +109,10 @@ impl Server {
 
     /// How long the next wait may take: not at all if somebody was cut short.
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        let mut listeners = self.listeners.iter().chain(&self.admin);
-        let may_accept = self.accept_again.is_none() && listeners.any(|l| l.is_ready);
+        let is_ready = |listener: &Listener| listener.is_ready;
+        let rests = self.pace.resumes_at().is_some();
+        let may_accept = self.accept_again.is_none()
+            && (self.admin.iter().any(is_ready) || (!rests && self.listeners.iter().any(is_ready)));
         let is_cut_short =
             !self.ready.is_empty() || self.mailbox.is_pending() || self.hub.has_work();
         if may_accept || is_cut_short {
@@ -120,6 +122,7 @@ impl Server {
             self.hub.next_deadline(),
             self.accept_again,
             self.stop.as_ref().map(Stop::next_deadline),
+            self.pace.resumes_at(),
         ]
         .into_iter()
         .flatten()
@@ -133,15 +136,22 @@ impl Server {
         }
         self.accept_again = None;
         for _ in 0..MAX_ACCEPTS_PER_TURN {
+            if !self.pace.may_accept(now) {
+                return;
+            }
             let Some(listener) = self.next_listener() else {
                 return;
             };
             match listener.accept() {
-                Ok((stream, peer)) => match self.hub.accept(peer, now) {
-                    Ok(id) => self.adopt(id, stream, false),
-                    Err(Refusal::Full) => self.report.full(self.hub.len(), now),
-                    Err(Refusal::Draining) => {}
-                },
+                Ok((stream, peer)) => {
+                    self.pace.accepted(now);
+                    match self.hub.accept(peer, now) {
+                        Ok(id) => self.adopt(id, stream, false),
+                        Err(Refusal::Full) => self.report.full(self.hub.len(), now),
+                        Err(Refusal::TooManyFromAddress) => self.report.crowded(peer, now),
+                        Err(Refusal::Draining) => {}
+                    }
+                }
                 Err(error) => match AcceptFailure::of(&error) {
                     AcceptFailure::NobodyWaits => listener.is_ready = false,
                     AcceptFailure::OneIsGone => {}
@@ -387,7 +397,9 @@ impl Server {
             if let Some(mut socket) = self.sockets[departure.id.index()].take() {
                 match departure.why {
                     // It is closed in any case.
-                    Disconnect::TooSlow | Disconnect::TimedOut => drop(socket.stream.abandon()),
+                    Disconnect::TooSlow | Disconnect::TimedOut | Disconnect::Evicted => {
+                        drop(socket.stream.abandon())
+                    }
                     _ => socket.stream.hang_up(),
                 }
             }

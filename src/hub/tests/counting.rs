@@ -79,8 +79,10 @@ fn a_departure_tells_what_there_was() {
         messages_sent,
         bytes_received,
         bytes_sent,
+        messages_dropped,
     } = departure.traffic;
     assert_eq!((messages_received, messages_sent), (1, 1));
+    assert_eq!(messages_dropped, 0);
     assert!(bytes_received > 100 && bytes_sent > 100 && departure.peak_backlog > 100);
     let metrics = world.hub.metrics();
     assert_eq!(

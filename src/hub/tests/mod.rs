@@ -7,8 +7,10 @@ mod closing;
 mod counting;
 mod drain;
 mod heartbeat;
+mod limits;
 mod reconfigure;
 mod slow;
+mod slow_policy;
 mod speaking;
 
 use std::time::{Duration, Instant};
