@@ -24,6 +24,9 @@ mod handshake;
 mod heartbeat;
 #[path = "loopback/large.rs"]
 mod large;
+#[path = "loopback/limits.rs"]
+#[cfg(feature = "cli")]
+mod limits;
 #[path = "loopback/listening.rs"]
 mod listening;
 #[path = "loopback/malformed.rs"]
