@@ -415,6 +415,8 @@ mod tests {
     /// A value that is not the default, and fits to the other defaults.
     fn sample(flag: &Flag) -> Option<&'static str> {
         Some(match flag.value {
+            // No less than one client may owe.
+            Some("SIZE") if flag.name == "max-total-buffer" => "8M",
             Some("ADDR") => "[::]:9000",
             Some("PATH") => "/chat",
             Some("ORIGIN") => "https://example.com",

@@ -43,7 +43,7 @@
 //! becomes shared bytes, and each member's queue gets a reference to them: nothing is copied or
 //! allocated for a member who keeps up, and everything that was said in a turn is one write per
 //! member. What slow members have not taken yet is held once for all of them, and whoever owes more
-//! than [`HubConfig::max_client_buffer`] is dropped, never skipped.
+//! than [`HubConfig::max_client_buffer`] is dropped, never skipped; unless [`SlowPolicy`] says so.
 //!
 //! # Who may do what
 //!
@@ -64,6 +64,7 @@
 //! | head not in time | 408 |
 //! | request line over 8 KiB | 414 |
 //! | WebSocket path without an upgrade, or another version than 13 | 426 |
+//! | too many connections from one address | 429 |
 //! | head over 16 KiB or 100 fields | 431 |
 //! | full, or draining | 503 |
 //! | another HTTP version than 1.1 | 505 |
@@ -74,7 +75,8 @@ pub mod server;
 
 pub use hub::{
     Admission, Broadcast, Change, ClientId, Disconnect, Handler, Hub, HubConfig, HubConfigError,
-    Network, Outbox, Peer, Rate, RejectWith, Rejection, RoomId, SlowPolicy, TrustedProxy,
+    MemoryPart, MemoryScope, Network, Outbox, Peer, Rate, RejectWith, Rejection, RoomId,
+    SlowPolicy, TrustedProxy,
 };
 pub use protocol::http::Request;
 pub use protocol::{

@@ -8,6 +8,7 @@ mod certificates;
 mod cli;
 mod config;
 mod descriptors;
+mod explain_memory;
 mod flags;
 mod healthcheck;
 mod log_writer;
@@ -24,6 +25,7 @@ use log::{LevelFilter, info, warn};
 
 use crate::access::Gate;
 use crate::cli::{Arguments, Command};
+use crate::config::Settings;
 use crate::log_writer::LogWriter;
 use crate::reload::{Loaded, Service};
 
@@ -90,6 +92,9 @@ fn serve(arguments: &Arguments, log: &mut Option<LogWriter>) -> Result<(), Failu
         mut settings,
         access,
     } = loaded;
+    if settings.explain_memory {
+        return explain_memory(&mut settings);
+    }
     *log = Some(start_log(settings.log_level)?);
     for warning in &settings.warnings {
         warn!("{warning}");
@@ -123,6 +128,12 @@ fn serve(arguments: &Arguments, log: &mut Option<LogWriter>) -> Result<(), Failu
         Outcome::Drained | Outcome::TimedOut => Ok(()),
         Outcome::Interrupted => Err(Failure::run_time("stopped at once by a second signal")),
     }
+}
+
+/// Prints how much memory the settings allow, for as many clients as there would be.
+fn explain_memory(settings: &mut Settings) -> Result<(), Failure> {
+    descriptors::settle_max_connections(settings, descriptors::raise_limit());
+    print(&explain_memory::table(&settings.server))
 }
 
 /// Logs to stderr, without ever waiting for it. `RUST_LOG`, where it is set, overrides the level.

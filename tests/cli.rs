@@ -191,6 +191,27 @@ fn help_goes_to_stdout() {
     }
 }
 
+/// The worst case is explained and nobody listens; a limit on what is owed makes it less.
+#[test]
+fn memory_is_explained_on_stdout() {
+    let total = |flags: &[&str]| {
+        let flags = [flags, &["--max-connections", "1000", "--explain-memory"]].concat();
+        let output = output(&flags);
+        assert!(output.status.success() && output.stderr.is_empty());
+        let said = String::from_utf8(output.stdout).expect("it is text");
+        for part in ["each client", "each room", "the server"] {
+            assert!(said.contains(part), "{said}");
+        }
+        let total = said.lines().find_map(|line| line.strip_prefix("total"));
+        let total = total.and_then(|total| total.trim().parse::<u64>().ok());
+        total.unwrap_or_else(|| panic!("no total in: {said}"))
+    };
+    let without = total(&[]);
+    assert!(without > 1000 << 20, "a client may owe 1 MiB: {without}");
+    let limited = total(&["--max-total-buffer", "64M"]);
+    assert!((64 << 20..without / 10).contains(&limited), "{limited}");
+}
+
 #[test]
 fn version_goes_to_stdout() {
     let output = output(&["--version"]);

@@ -18,6 +18,9 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
+    /// What one address takes in the table, in bytes.
+    pub(super) const ENTRY: usize = size_of::<(IpAddr, usize)>() + 1;
+
     /// Whether an address has `max` connections by now, or more.
     pub(super) fn is_full(&self, peer: Peer, max: usize) -> bool {
         key(peer).is_some_and(|key| self.counts.get(&key).is_some_and(|count| *count >= max))

@@ -20,11 +20,17 @@ pub(super) struct Allowance {
 impl Client {
     /// Whether it may say one more message. Control frames are no messages: too many of them are a
     /// flood, however slow.
+    #[inline]
     pub(super) fn may_say(&mut self, config: &HubConfig, now: Instant) -> bool {
-        config.message_rate.is_none_or(|rate| {
-            let allowance = self.allowance.get_or_insert_default();
-            take(&mut allowance.messages, rate, 1, now) == 1
-        })
+        config
+            .message_rate
+            .is_none_or(|rate| self.take_message(rate, now))
+    }
+
+    #[cold]
+    fn take_message(&mut self, rate: Rate, now: Instant) -> bool {
+        let allowance = self.allowance.get_or_insert_default();
+        take(&mut allowance.messages, rate, 1, now) == 1
     }
 
     /// How many of `bytes` that an open client has sent it may send.
@@ -47,7 +53,13 @@ fn take(bucket: &mut Option<TokenBucket>, rate: Rate, wanted: u64, now: Instant)
 impl Hub {
     /// Cuts off what an open client may not send. What came before that is heard, so that it makes
     /// no difference how the bytes were cut. Returns whether something is cut off.
+    #[inline]
     pub(super) fn cut_excess(&mut self, id: ClientId, input: &mut Input<'_>, now: Instant) -> bool {
+        self.config.byte_rate.is_some() && self.cut(id, input, now)
+    }
+
+    #[cold]
+    fn cut(&mut self, id: ClientId, input: &mut Input<'_>, now: Instant) -> bool {
         let allowed = self.allowed_bytes(id, input.len(), now);
         let is_over = allowed < input.len();
         if is_over {

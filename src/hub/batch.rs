@@ -9,7 +9,7 @@ use crate::protocol::{MessageKind, Payload, encode_message};
 
 /// Bytes of buffers that are kept for the batches to come, over all rooms. They are what makes a
 /// broadcast free of allocations; a server that has fallen quiet holds at most so much.
-const MAX_KEPT: usize = 512 * 1024;
+pub(super) const MAX_KEPT: usize = 512 * 1024;
 
 /// Free buffers that are looked at to find one of the right size.
 const MAX_LOOKS: usize = 16;

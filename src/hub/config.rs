@@ -64,7 +64,8 @@ pub struct HubConfig {
     /// Members of one room; who comes then is answered with 503. Default no limit.
     pub max_room_members: Option<usize>,
     /// Bytes owed to all clients, what they share counted once; beyond, the client that owes the
-    /// most goes. Default no limit.
+    /// most goes, at the end of a turn. Not less than `max_client_buffer`. While it is limited the
+    /// buffers of batches are not used again: each costs an allocation. Default no limit.
     pub max_total_buffer: Option<usize>,
     /// What becomes of a client that lags. Default: it is closed.
     pub slow_policy: SlowPolicy,

@@ -11,7 +11,7 @@ use super::disconnect::Disconnect;
 use super::large::LargeFrames;
 
 /// Clients that one turn gives up because too much is owed in all; more go in the next.
-const MAX_EVICTIONS_PER_TURN: usize = 64;
+pub(super) const MAX_EVICTIONS_PER_TURN: usize = 256;
 
 /// What is known of what is owed to all clients.
 #[derive(Debug)]

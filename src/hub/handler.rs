@@ -131,7 +131,8 @@ impl<'h> Outbox<'h> {
     }
 
     /// Says something to one client. Returns whether it is open and could take it; one that owes
-    /// too much is dropped as [`Disconnect::TooSlow`].
+    /// too much is dropped as [`Disconnect::TooSlow`], or by another
+    /// [`slow_policy`](super::HubConfig::slow_policy) it is this message that is.
     ///
     /// Text must be UTF-8: browsers fail a connection on anything else.
     pub fn send<'p>(

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Bytes of such buffers that are remembered. What is larger, or more, is allocated each time.
-const MAX_HELD: usize = 16 * 1024 * 1024;
+pub(super) const MAX_HELD: usize = 16 * 1024 * 1024;
 
 /// How long they are remembered after the last large message: a stream of them needs no fresh
 /// memory, which the kernel would have to clear first, and a quiet server holds none.

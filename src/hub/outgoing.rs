@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::account::Debt;
 use piece::Piece;
+pub(super) use share::MIN_SHARED_PART;
 use splices::Splices;
 
 /// What a piece of the queue counts on top of its bytes, so that a queue of tiny messages is
@@ -17,7 +18,7 @@ use splices::Splices;
 pub(super) const PIECE_COST: usize = 64;
 
 /// The largest buffer that is used again when all of it has been written.
-const MAX_SPARE: usize = 4 * 1024;
+pub(super) const MAX_SPARE: usize = 4 * 1024;
 
 /// The client owes more than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,6 +35,9 @@ pub(super) struct TimerWheel {
 pub(super) struct Tick(NonZeroU64);
 
 impl TimerWheel {
+    /// What it holds without entries, in bytes.
+    pub(super) const BYTES: usize = size_of::<Self>() + SLOTS * size_of::<Vec<ClientId>>();
+
     const WORD: usize = u64::BITS as usize;
 
     pub(super) fn new(start: Instant) -> Self {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 #[cfg(feature = "tls")]
 use super::tls::TlsConfig;
-use crate::hub::{HubConfig, HubConfigError, Rate};
+use crate::hub::{HubConfig, HubConfigError, MAX_SURPLUS, MemoryPart, MemoryScope, Rate};
 
 /// The settings of a [`Server`](super::Server). Start from the default and change what you need.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,21 @@ impl ServerConfig {
             return Err(HubConfigError::Zero("accept rate"));
         }
         self.hub.check()
+    }
+}
+
+impl ServerConfig {
+    /// What a server with these settings may hold at worst, part by part: what its hub may, a place
+    /// for each socket, and what the loop reads into. What the kernel holds for sockets is not in
+    /// there, and neither is what other threads have published and the loop has not taken.
+    pub fn worst_case_memory(&self) -> Vec<MemoryPart> {
+        let clients = self.hub.max_connections.saturating_add(MAX_SURPLUS);
+        let mut parts = self.hub.worst_case_memory();
+        parts.extend([
+            MemoryPart::new(MemoryScope::Client, "socket", super::SOCKET_BYTES, clients),
+            MemoryPart::new(MemoryScope::Server, "loop", super::LOOP_BYTES, 1),
+        ]);
+        parts
     }
 }
 

@@ -66,6 +66,12 @@ const LISTENERS: usize = usize::MAX - 4;
 /// Listeners that there may be.
 const MAX_LISTENERS: usize = 1024;
 
+/// What a client takes beside what the hub has of it: a place in a table that grows.
+const SOCKET_BYTES: usize = 2 * size_of::<Option<Socket>>();
+
+/// What the loop holds itself: what it reads into, and events, in the kernel's size and more.
+const LOOP_BYTES: usize = MAX_RECEIVE + 32 * MAX_EVENTS;
+
 /// A WebSocket server: a [`Hub`], its sockets, and the loop that joins them.
 #[derive(Debug)]
 pub struct Server {

@@ -10,7 +10,7 @@ use crate::protocol::FrameHeader;
 
 /// A client that keeps less than this part of a batch gets a copy of what it keeps: otherwise a
 /// few bytes that it owes could hold a whole batch of its own messages in memory.
-const MIN_SHARED_PART: usize = 4;
+pub(in crate::hub) const MIN_SHARED_PART: usize = 4;
 
 /// A shorter part is copied as well: that costs less than another piece does.
 const MIN_SHARED_LEN: usize = 256;

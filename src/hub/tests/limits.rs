@@ -369,7 +369,7 @@ fn when_too_much_is_owed_who_owes_the_most_goes_until_it_suffices() {
 #[test]
 fn where_the_same_is_owed_by_many_they_go_one_after_the_other() {
     let mut world = small_world();
-    let ids: Vec<_> = (0..100).map(|_| world.connect("/ws")).collect();
+    let ids: Vec<_> = (0..300).map(|_| world.connect("/ws")).collect();
     let other = world.connect("/ws/other");
     for len in [120_000, 100_000] {
         let message = vec![0; len];
@@ -382,10 +382,10 @@ fn where_the_same_is_owed_by_many_they_go_one_after_the_other() {
     let mut all = ids.clone();
     all.push(other);
     let is_open = |world: &World| all.iter().filter(|id| world.hub.is_open(**id)).count();
-    // 64 of them do not suffice, though nobody owes more than they do.
+    // 256 of them do not suffice, though nobody owes more than they do.
     world.flush(&all);
     world.reap();
-    assert_eq!(is_open(&world), 101 - 64);
+    assert_eq!(is_open(&world), 301 - 256);
     assert!(world.hub.has_work());
     world.flush(&all);
     world.reap();
