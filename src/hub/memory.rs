@@ -100,20 +100,17 @@ impl HubConfig {
         if self.message_rate.is_some() || self.byte_rate.is_some() {
             parts.push(client("rates", size_of::<Allowance>() + ALLOCATION));
         }
-        match self.max_total_buffer {
-            Some(total) => {
-                // While it is too much, turns go on, and each gives up no more than so many.
-                let turns = clients.div_ceil(MAX_EVICTIONS_PER_TURN).saturating_add(1);
-                let late = turns.saturating_mul(Hub::MAX_SAID);
-                let held = total.saturating_add(late).saturating_mul(SLACK);
-                parts.push(server("owed to all clients", held));
-            }
-            None => {
-                // A piece may be of a batch that others hear more of, whose buffer has room left.
-                let most = self.largest_batch().saturating_add(self.max_client_buffer);
-                let held = most.saturating_mul(MIN_SHARED_PART * SLACK);
-                parts.push(client("owed to it, with what that holds", held));
-            }
+        if let Some(total) = self.max_total_buffer {
+            // While it is too much, turns go on, and each gives up no more than so many.
+            let turns = clients.div_ceil(MAX_EVICTIONS_PER_TURN).saturating_add(1);
+            let late = turns.saturating_mul(Hub::MAX_SAID);
+            let held = total.saturating_add(late).saturating_mul(SLACK);
+            parts.push(server("owed to all clients", held));
+        } else {
+            // A piece may be of a batch that others hear more of, whose buffer has room left.
+            let most = self.largest_batch().saturating_add(self.max_client_buffer);
+            let held = most.saturating_mul(MIN_SHARED_PART * SLACK);
+            parts.push(client("owed to it, with what that holds", held));
         }
         let room = Self::room_bytes();
         parts.extend([
