@@ -60,6 +60,7 @@ fn a_hub_that_is_full_is_not_ready() {
 
 /// The k-th of n is told to go when k of n parts of the time have passed, and not before.
 #[test]
+#[cfg_attr(miri, ignore = "so many clients take minutes there")]
 fn clients_are_closed_evenly_and_the_last_one_at_the_end() {
     for count in [1, 2, 7, 300] {
         let mut world = World::new(|_| {});
@@ -80,6 +81,7 @@ fn clients_are_closed_evenly_and_the_last_one_at_the_end() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many clients take minutes there")]
 fn no_room_is_emptied_before_another() {
     let rooms = [("/ws/a", 60), ("/ws/b", 30), ("/ws/c", 10)];
     let mut world = World::new(|_| {});
@@ -156,6 +158,7 @@ fn who_is_left_is_served_and_the_half_open_are_refused_at_once() {
 /// However long a turn took, and however many are due: so many are closed in one, and the next one
 /// does not wait.
 #[test]
+#[cfg_attr(miri, ignore = "so many clients take minutes there")]
 fn a_turn_closes_a_bounded_number() {
     const COUNT: usize = 2500;
 
@@ -175,6 +178,7 @@ fn a_turn_closes_a_bounded_number() {
 
 /// A crowd does not wake the driver for each of its members.
 #[test]
+#[cfg_attr(miri, ignore = "so many clients take minutes there")]
 fn closes_that_are_near_are_made_together() {
     let mut world = World::new(|config| config.max_connections = 5000);
     for _ in 0..5000 {

@@ -157,6 +157,7 @@ fn longer_timeouts_hold_from_the_next_time_on() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a hundred clients take minutes there")]
 fn pings_that_are_turned_on_come_spread_and_are_turned_off_again() {
     let mut world = World::new(|config| config.ping_interval = Duration::ZERO);
     let ids: Vec<_> = (0..100).map(|_| world.connect("/ws")).collect();
