@@ -263,11 +263,37 @@ impl World {
         self.hub.advance(self.now);
     }
 
-    pub(crate) fn drain(&mut self, sure: u8) {
-        if sure == 0 {
-            self.is_drained = true;
-            self.hub.drain(self.now, Duration::ZERO);
+    /// Ends everything at once or over some seconds, or changes the settings, or does nothing.
+    pub(crate) fn drain(&mut self, how: u8) {
+        match how {
+            0..8 => {
+                self.is_drained = true;
+                self.hub.drain(self.now, Duration::from_secs(how.into()));
+            }
+            8..16 => self.hub.announce_drain(),
+            16..80 => self.reconfigure(how),
+            _ => {}
         }
+    }
+
+    /// Changes how long everything may take: each bit is a choice between much and little.
+    fn reconfigure(&mut self, bits: u8) {
+        let choose = |bit: u8, much: u64| {
+            let seconds = if bits & 1 << bit == 0 { 1 } else { much };
+            Duration::from_secs(seconds)
+        };
+        let mut config = self.hub.config().clone();
+        config.ping_interval = match bits & 0x20 {
+            0 => choose(0, 25),
+            _ => Duration::ZERO,
+        };
+        config.pong_timeout = Duration::from_millis(900);
+        config.handshake_timeout = choose(1, 5);
+        config.write_timeout = choose(2, 10);
+        config.close_timeout = choose(3, 5);
+        let changed = self.hub.reconfigure(config, self.now);
+        changed.expect("nothing in it contradicts itself");
+        self.check();
     }
 
     /// Ends a turn as a driver does.
