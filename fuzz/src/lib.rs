@@ -11,6 +11,7 @@ pub mod close_payload;
 pub mod connection;
 pub mod connection_vs_reference;
 pub mod connection_vs_tungstenite;
+pub mod forwarded;
 pub mod frame_header;
 pub mod handshake;
 mod heard;
@@ -21,6 +22,7 @@ mod hub_member;
 mod hub_people;
 mod hub_world;
 mod plan;
+pub mod proxy_header;
 mod reference;
 mod strict_request;
 pub mod utf8;
@@ -29,15 +31,17 @@ pub mod utf8;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its file, its binary and its folder of seeds.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("close_payload", close_payload::run),
     ("connection", connection::run),
     ("connection_vs_reference", connection_vs_reference::run),
     ("connection_vs_tungstenite", connection_vs_tungstenite::run),
+    ("forwarded", forwarded::run),
     ("frame_header", frame_header::run),
     ("handshake", handshake::run),
     ("http_body", http_body::run),
     ("http_head", http_head::run),
     ("hub", hub::run),
+    ("proxy_header", proxy_header::run),
     ("utf8", utf8::run),
 ];

@@ -187,7 +187,7 @@ fn with_port(address: IpAddr, port: &str) -> Option<SocketAddr> {
     let port = match port.strip_prefix(':') {
         None if port.is_empty() => 0,
         None => return None,
-        Some(hidden) if hidden.starts_with('_') => 0,
+        Some(port) if is_hidden(port) => 0,
         Some(digits) => {
             let is_number =
                 (1..=5).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -195,6 +195,13 @@ fn with_port(address: IpAddr, port: &str) -> Option<SocketAddr> {
         }
     };
     Some(SocketAddr::new(address.to_canonical(), port))
+}
+
+/// `"_" 1*(ALPHA / DIGIT / "." / "_" / "-")` (RFC 7239, section 6).
+fn is_hidden(port: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let name = port.strip_prefix('_').unwrap_or_default();
+    !name.is_empty() && name.bytes().all(is_plain)
 }
 
 #[cfg(test)]
@@ -350,6 +357,9 @@ mod tests {
             "for=\"192.0.2.1\"x",
             "for=192.0.2.1 proto=http",
             "for=192.0.2.1;;=",
+            "for=\"192.0.2.1:_\"",
+            "for=\"192.0.2.1:_a b\"",
+            "for=\"192.0.2.1:_a:1\"",
         ] {
             assert_eq!(by_pairs(&[line]), "none", "{line}");
         }

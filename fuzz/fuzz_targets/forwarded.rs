@@ -1,0 +1,3 @@
+//! See `src/forwarded.rs`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fanfare_fuzz::forwarded::run(bytes));
