@@ -48,9 +48,7 @@ impl Hub {
         let ends_now = is_done && !client.output_ended;
         client.output_ended |= is_done;
         let nobody_listens = is_done && client.input_ended;
-        if !client.is_admin {
-            self.metrics.bytes_sent += written as u64;
-        }
+        self.metrics.bytes_sent += written as u64;
         if let Some(pong) = pong {
             self.say(id, [&pong, b""], now);
         }

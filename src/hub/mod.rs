@@ -15,6 +15,10 @@
 //! is reaped at the end, so stale news about it can never reach a newcomer in its place. All verbs
 //! accept ids of clients who have left, and do nothing then.
 //!
+//! Operators' connections, from [`Hub::accept_admin`], go through the same turn, but for two verbs:
+//! [`Hub::resume`] says whether they may be read, and what was written to them is told to
+//! [`Hub::flushed_admin`].
+//!
 //! Buffers are used again. Kept for that are at most 512 KiB of those that batches were written in,
 //! 512 KiB of short ones for single clients, and, for a second after the last large message, 16 MiB
 //! of those that such messages were assembled in.

@@ -367,12 +367,18 @@ impl Server {
                 continue;
             };
             if let Ok(flushed) = stream::flush(&mut socket.stream, outgoing) {
-                if self.hub.flushed(id, flushed.written, flushed.blocked, now) {
+                let (written, blocked) = (flushed.written, flushed.blocked);
+                let ends_now = if socket.is_admin {
+                    self.hub.flushed_admin(id, written, blocked, now)
+                } else {
+                    self.hub.flushed(id, written, blocked, now)
+                };
+                if ends_now {
                     // If the peer has gone meanwhile, the next read says so.
                     let _ = socket.stream.end_output();
                 }
                 // An operator's next request may be waiting for this answer to go.
-                if socket.is_admin && !flushed.blocked && !socket.is_ready {
+                if socket.is_admin && !blocked && !socket.is_ready {
                     socket.is_ready = true;
                     self.ready.push_back(id);
                 }

@@ -93,6 +93,25 @@ impl Hub {
         client.outgoing.is_empty()
     }
 
+    /// What [`flushed`](Self::flushed) is for clients. That one is called for every client that is
+    /// told something, and should not have to ask what it is.
+    #[must_use]
+    pub fn flushed_admin(
+        &mut self,
+        id: ClientId,
+        written: usize,
+        blocked: bool,
+        now: Instant,
+    ) -> bool {
+        if live(&mut self.clients, id).is_none() {
+            return false;
+        }
+        let ends_now = self.flushed(id, written, blocked, now);
+        // It was counted as if a client had heard it.
+        self.metrics.bytes_sent -= written as u64;
+        ends_now
+    }
+
     /// Reads what has just arrived from an operator, and keeps what has to wait.
     pub(super) fn receive_admin(
         &mut self,

@@ -468,7 +468,7 @@ fn an_answer_that_is_sipped_has_an_end_too() {
         world.hub.take_dirty(&mut ids, world.now);
         if let Some(outgoing) = world.hub.outgoing(id) {
             outgoing.advance(1);
-            let _ = world.hub.flushed(id, 1, true, world.now);
+            let _ = world.hub.flushed_admin(id, 1, true, world.now);
         }
         world.pass(seconds(4));
         world.hub.writable(id);

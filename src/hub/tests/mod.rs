@@ -217,7 +217,11 @@ impl World {
             let bytes = outgoing.pieces().collect::<Vec<_>>().concat();
             let written = if is_stuck { 0 } else { bytes.len() };
             outgoing.advance(written);
-            let _ = self.hub.flushed(id, written, is_stuck, self.now);
+            let _ = if self.hub.clients[id.index()].is_admin {
+                self.hub.flushed_admin(id, written, is_stuck, self.now)
+            } else {
+                self.hub.flushed(id, written, is_stuck, self.now)
+            };
             if !is_stuck {
                 got.push((id, bytes));
             }
