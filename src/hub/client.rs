@@ -379,7 +379,12 @@ impl Client {
     /// What the first of the deadlines that have passed asks for.
     pub(super) fn due(&self, config: &HubConfig, is_named: bool, now: Instant) -> Option<Due> {
         // What it is blamed for not having said may be among what the driver has not read.
-        let is_excused = |due| self.is_unread && !matches!(due, Due::Write | Due::Close);
+        let is_excused = |due| match due {
+            Due::Handshake | Due::Ping | Due::Pong => self.is_unread,
+            // Operators are not read while they are owed something, and then that is the blame.
+            Due::Admin => self.is_unread && self.outgoing.is_empty(),
+            Due::Write | Due::Close => false,
+        };
         self.deadlines(config, is_named)
             .filter(|(deadline, due)| *deadline <= now && !is_excused(*due))
             .min_by_key(|(deadline, _)| *deadline)

@@ -7,12 +7,13 @@
 mod connection;
 mod json;
 mod lists;
+mod publish;
 mod routes;
 
 use std::time::{Duration, Instant};
 
 pub(in crate::hub) use connection::AdminConnection;
-use connection::{Arrived, Progress, Publication};
+use connection::{Arrived, Progress};
 use routes::AdminError;
 pub use routes::Route;
 
@@ -20,8 +21,8 @@ use super::client::{Client, ClientId, Peer, Phase};
 use super::disconnect::Disconnect;
 use super::handler::Handler;
 use super::{Hub, Refusal, live};
-use crate::protocol::http::{Body, BodyError, Framing, Request, Response, expects_continue};
-use crate::protocol::{HandshakeError, Input, MessageKind, room_name};
+use crate::protocol::http::{BodyError, Framing, Request, Response};
+use crate::protocol::{HandshakeError, Input};
 
 /// Connections of operators at once; more are closed.
 pub const MAX_ADMIN: usize = 32;
@@ -29,13 +30,6 @@ pub const MAX_ADMIN: usize = 32;
 /// How long an operator's connection may be idle between two requests, and how long the answer to
 /// one may take to be written. Longer than most monitoring systems wait between two looks.
 pub(in crate::hub) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-
-/// From the end of a request's head to the end of its body, in handshake timeouts: 30 s unless they
-/// are set. A trickle does not extend it.
-const BODY_TIMEOUTS: u32 = 6;
-
-/// RFC 9110, section 15.2.1.
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -202,7 +196,8 @@ impl Hub {
             _ => self.admin_answer(id, route, &request, now),
         };
         if let Err(error) = done {
-            self.refuse_admin(id, route, error, now);
+            let response = for_method(error.response(), &request);
+            self.answer_admin(id, route, response, true, now);
         }
     }
 
@@ -231,80 +226,11 @@ impl Hub {
             Route::Clients => json(200, self.list_clients(request.query(), now)?),
             Route::Publish | Route::Unknown => return Err(AdminError::NotFound),
         };
-        let response = match request.method() {
-            "HEAD" => response.without_body(),
-            _ => response,
-        };
+        let response = for_method(response, request);
         // A body that nobody wants is not read, so nobody knows what follows it.
         let has_body = !matches!(framing, None | Some(Framing::Length(0)));
         self.answer_admin(id, route, response, has_body || is_last(request), now);
         Ok(())
-    }
-
-    /// Decides whether a message may be published, and reads it next.
-    fn admin_publication(
-        &mut self,
-        id: ClientId,
-        request: &Request<'_>,
-        is_all: bool,
-        now: Instant,
-        handler: &mut dyn Handler,
-    ) -> Result<(), AdminError> {
-        // 1. Where to, and who says so.
-        Route::Publish.check(request)?;
-        let framing = Framing::of(request)?;
-        let part = routes::room_part(request.path()).unwrap_or_default();
-        let room = room_name(part)?;
-        let peer = self.peer(id).unwrap_or(Peer::Unix);
-        let verdict = handler.on_publish(request, &room, peer);
-        verdict.map_err(HandshakeError::from)?;
-        // 2. How long it is. Before anything of it is read, or asked for.
-        let framing = framing.ok_or(BodyError::LengthRequired)?;
-        let body = Body::new(framing, self.config.limits.max_message_size)?;
-        let expects = expects_continue(request)?;
-        let deadline = now + self.config.handshake_timeout * BODY_TIMEOUTS;
-        let Some(client) = live(&mut self.clients, id) else {
-            return Ok(());
-        };
-        if let Phase::Admin(admin) = &mut client.phase {
-            admin.expect_body(Publication {
-                room,
-                kind: kind(request),
-                body,
-                is_last: is_last(request),
-            });
-        }
-        client.expect(deadline);
-        self.arm(id, now);
-        // RFC 9110, section 10.1.1: not to whoever has begun to send it.
-        if expects && is_all && framing != Framing::Length(0) {
-            self.tell_admin(id, CONTINUE);
-        }
-        Ok(())
-    }
-
-    fn admin_publish(
-        &mut self,
-        id: ClientId,
-        publication: Publication,
-        body: Vec<u8>,
-        now: Instant,
-    ) {
-        let Publication {
-            room,
-            kind,
-            is_last,
-            ..
-        } = publication;
-        if kind == MessageKind::Text && std::str::from_utf8(&body).is_err() {
-            return self.refuse_admin(id, Route::Publish, AdminError::InvalidUtf8, now);
-        }
-        let room = self.find_room(&room);
-        let receivers = room.and_then(|room| self.broadcast(room, None, kind, body.into()));
-        let receivers = receivers.unwrap_or(0);
-        let status = if receivers == 0 { 202 } else { 201 };
-        let response = json(status, format!("{{\"receivers\":{receivers}}}\n"));
-        self.answer_admin(id, Route::Publish, response, is_last, now);
     }
 
     /// Why no client should be sent here; `None` if they should.
@@ -392,22 +318,17 @@ fn json(status: u16, text: String) -> Response {
     Response::new(status).body("application/json", text.into_bytes().into())
 }
 
+/// RFC 9110, section 9.3.2: the answer to HEAD has no body.
+fn for_method(response: Response, request: &Request<'_>) -> Response {
+    if request.method() == "HEAD" {
+        response.without_body()
+    } else {
+        response
+    }
+}
+
 /// Whether a client wants the connection to end behind the answer (RFC 9112, section 9.6).
 fn is_last(request: &Request<'_>) -> bool {
     let mut options = request.list("connection");
     options.any(|option| option.eq_ignore_ascii_case(b"close"))
-}
-
-/// What kind of message a body is, by its type.
-fn kind(request: &Request<'_>) -> MessageKind {
-    let value = request.values("content-type").next().unwrap_or_default();
-    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
-    if essence
-        .trim_ascii()
-        .eq_ignore_ascii_case(b"application/octet-stream")
-    {
-        MessageKind::Binary
-    } else {
-        MessageKind::Text
-    }
 }

@@ -331,6 +331,14 @@ fn a_body_comes_in_time_and_in_bounds_or_not_at_all() {
     invalid.push(0xFF);
     let id = world.operator();
     assert_eq!(world.answer(id, &invalid).status, 400);
+    for target in ["/publish", "/nothing", "/clients?x", "/metrics"] {
+        let id = world.operator();
+        world.receive(id, request("HEAD", target, "").as_bytes());
+        assert!(
+            world.told(id).ends_with(b"\r\n\r\n"),
+            "{target}: HEAD has no body"
+        );
+    }
     let get = world.get("/publish");
     assert!(get.head.contains("\r\nAllow: POST\r\n"), "{}", get.head);
 }
@@ -470,6 +478,8 @@ fn an_answer_that_is_sipped_has_an_end_too() {
             outgoing.advance(1);
             let _ = world.hub.flushed_admin(id, 1, true, world.now);
         }
+        // There is more to read, which is no excuse.
+        world.hub.readable(id, true);
         world.pass(seconds(4));
         world.hub.writable(id);
     }
