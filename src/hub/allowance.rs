@@ -1,6 +1,6 @@
 //! What one client may say: so many messages and bytes in a while.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::client::{Client, ClientId};
 use super::config::HubConfig;
@@ -51,6 +51,12 @@ fn take(bucket: &mut Option<TokenBucket>, rate: Rate, wanted: u64, now: Instant)
 }
 
 impl Hub {
+    /// The driver's clock has stood still for so long in all, while this process was stopped:
+    /// deadlines come later by that, but clients went on speaking, and may have.
+    pub fn stood_still(&mut self, in_all: Duration) {
+        self.stood_still = in_all;
+    }
+
     /// Cuts off what an open client may not send. What came before that is heard, so that it makes
     /// no difference how the bytes were cut. Returns whether something is cut off.
     #[inline]
@@ -72,7 +78,7 @@ impl Hub {
     pub(super) fn allowed_bytes(&mut self, id: ClientId, bytes: usize, now: Instant) -> usize {
         let client = live(&mut self.clients, id);
         client.map_or(bytes, |client| {
-            client.allowed_bytes(bytes, &self.config, now)
+            client.allowed_bytes(bytes, &self.config, now + self.stood_still)
         })
     }
 

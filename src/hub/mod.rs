@@ -59,7 +59,7 @@ mod trust;
 mod wheel;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -127,6 +127,8 @@ pub struct Hub {
     addresses: Addresses,
     handshakes: Handshakes,
     ledger: Ledger,
+    /// How long the clock has stood still that `now` comes from.
+    stood_still: Duration,
 }
 
 /// Why a connection was not taken in.
@@ -171,6 +173,7 @@ impl Hub {
             addresses: Addresses::default(),
             handshakes: Handshakes::default(),
             ledger,
+            stood_still: Duration::ZERO,
         }
     }
 

@@ -131,7 +131,9 @@ impl Hub {
             return;
         };
         match connection.landed(count, &mut self.reply) {
-            Ok(Some(Event::Message(_))) if !client.may_say(&self.config, now) => {
+            Ok(Some(Event::Message(_)))
+                if !client.may_say(&self.config, now + self.stood_still) =>
+            {
                 self.fail_rate(id, "over the message rate", now);
             }
             Ok(Some(Event::Message(message))) => {
@@ -193,7 +195,9 @@ impl Hub {
             Phase::Open(connection) | Phase::Closing(connection) => {
                 match connection.receive(input, &mut self.reply) {
                     Ok(None) => Inbound::Nothing,
-                    Ok(Some(Event::Message(_))) if !client.may_say(&self.config, now) => {
+                    Ok(Some(Event::Message(_)))
+                        if !client.may_say(&self.config, now + self.stood_still) =>
+                    {
                         Inbound::Excess
                     }
                     Ok(Some(Event::Message(message))) => {

@@ -43,6 +43,11 @@ impl Clock {
         self.late
     }
 
+    /// How long it has stood still in all.
+    pub(super) fn stood_still(&self) -> Duration {
+        self.lost
+    }
+
     /// Takes note that the loop is going to wait for at most `timeout`.
     pub(super) fn expect(&mut self, now: Instant, timeout: Option<Duration>) {
         self.expected = timeout.map(|timeout| now + self.lost + timeout);
@@ -92,6 +97,7 @@ mod tests {
         // Due after 5 s, back after 95 s.
         let now = clock.read(start + SECOND * 95);
         assert_eq!((now, clock.late()), (start + SECOND * 6, SECOND * 90));
+        assert_eq!(clock.stood_still(), SECOND * 89);
         clock.expect(now, Some(SECOND));
         assert_eq!(clock.read(start + SECOND * 96), start + SECOND * 7);
         assert_eq!(clock.late(), Duration::ZERO);

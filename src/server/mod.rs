@@ -266,6 +266,7 @@ impl Server {
         if let Some(late) = self.watch.begin(now, self.clock.late()) {
             self.hub.observe_lag(late);
         }
+        self.hub.stood_still(self.clock.stood_still());
         self.obey(now)?;
         self.accept(now);
         self.accept_admin(now);

@@ -54,6 +54,21 @@ fn one_message_more_than_the_rate_allows_is_the_last() {
     assert!(!world.hub.is_open(b));
 }
 
+/// What was said while the process was stopped comes all at once, on a clock that stood still.
+#[test]
+fn nobody_is_over_a_rate_for_what_was_said_while_the_server_was_stopped() {
+    for (seconds, is_open) in [(9, true), (8, false)] {
+        let mut world = World::new(|config| config.message_rate = Some(rate(1, 2)));
+        let id = world.connect("/ws");
+        world.receive(id, &[text("1"), text("2")].concat());
+        world.pass(Duration::from_secs(1));
+        world.receive(id, &text("3"));
+        world.hub.stood_still(Duration::from_secs(seconds - 7));
+        world.receive(id, &[text("4"), text("5")].concat());
+        assert_eq!(world.hub.is_open(id), is_open);
+    }
+}
+
 #[test]
 fn control_frames_are_no_messages() {
     let mut world = World::new(|config| config.message_rate = Some(rate(1, 1)));
