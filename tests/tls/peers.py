@@ -5,10 +5,12 @@ import os
 import re
 import resource
 import selectors
+import shutil
 import signal
 import socket
 import ssl
 import sys
+import tempfile
 import time
 import traceback
 
@@ -414,6 +416,40 @@ async def slow(binary):
             assert sent < 1000, "it is never dropped"
         stream.close()
         await still_serves(server)
+
+
+@check("SIGHUP brings a renewed certificate to newcomers alone; a bad one changes nothing")
+async def renewal(binary):
+    def shown(client):
+        return client.transport.get_extra_info("ssl_object").getpeercert(True)
+
+    def issued(name):
+        with open(file(f"{name}.pem")) as pem:
+            return ssl.PEM_cert_to_DER_cert(pem.read())
+
+    with tempfile.TemporaryDirectory() as folder:
+        cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+
+        def install(cert_of, key_of):
+            shutil.copy(file(f"{cert_of}.pem"), cert)
+            shutil.copy(file(f"{key_of}.key"), key)
+
+        install("server", "server")
+        async with Server(binary, "--tls-cert", cert, "--tls-key", key) as server:
+            early = await join(server)
+            # 1. The key is that of another certificate.
+            install("renewed", "server")
+            server.process.send_signal(signal.SIGHUP)
+            await server.line("is not that of the first certificate")
+            between = await join(server)
+            # 2. Both are of one renewal.
+            install("renewed", "renewed")
+            server.process.send_signal(signal.SIGHUP)
+            async with asyncio.timeout(STARTUP_DEADLINE):
+                while shown(late := await join(server)) != issued("renewed"):
+                    await late.close()
+            assert [shown(early), shown(between)] == [issued("server")] * 2
+            await say_and_hear(early, [early, between, late], "all of you")
 
 
 def idle_clients(port, count):
