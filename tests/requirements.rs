@@ -55,7 +55,7 @@ const ROWS: [(&str, usize); 40] = [
 ];
 
 /// The sections whose requirements cannot arise: TLS, and parameters of extensions.
-const NOT_APPLICABLE: [&str; 5] = ["4.2.2", "9", "9.1", "9.1", "10.6"];
+const NOT_APPLICABLE: [&str; 3] = ["9", "9.1", "9.1"];
 
 /// The cells of all rows below this line of headings, wherever it occurs.
 fn rows<'p>(page: &'p str, headings: &str) -> Vec<Vec<&'p str>> {
