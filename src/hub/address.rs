@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::client::Peer;
+use super::peer::Peer;
 
 /// The bits of an IPv6 address that name the network: whoever has one address there can have all of
 /// them (RFC 6177, RFC 4291, section 2.5.1).

@@ -1,7 +1,6 @@
 //! One member, from its first byte to its last.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::admin::AdminConnection;
@@ -9,6 +8,7 @@ use super::allowance::Allowance;
 use super::config::{HubConfig, SlowPolicy};
 use super::disconnect::Disconnect;
 use super::outgoing::Outgoing;
+use super::peer::Peer;
 use super::room::RoomId;
 use super::wheel::Tick;
 use crate::protocol::http::HeadBuffer;
@@ -45,39 +45,6 @@ impl ClientId {
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.index, self.generation)
-    }
-}
-
-/// Where a client is connected from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Peer {
-    /// An IP address and a port, which is 0 if a proxy told the address alone.
-    Inet(SocketAddr),
-    /// A process on this machine.
-    Unix,
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Inet(address) if address.port() == 0 => address.ip().fmt(f),
-            Self::Inet(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
-        }
-    }
-}
-
-impl Peer {
-    /// The same, without IPv6's clothes around an IPv4 address: `::ffff:192.0.2.1` is how a
-    /// dual-stack socket shows `192.0.2.1`.
-    #[must_use]
-    pub fn canonical(self) -> Self {
-        match self {
-            Self::Inet(address) if address.ip().to_canonical() != address.ip() => {
-                Self::Inet((address.ip().to_canonical(), address.port()).into())
-            }
-            _ => self,
-        }
     }
 }
 
@@ -383,7 +350,7 @@ impl Client {
             Due::Handshake | Due::Ping | Due::Pong => self.is_unread,
             // Operators are not read while they are owed something, and then that is the blame.
             Due::Admin => self.is_unread && self.outgoing.is_empty(),
-            Due::Write | Due::Close => false,
+            Due::Write | Due::Close | Due::Expiry => false,
         };
         self.deadlines(config, is_named)
             .filter(|(deadline, due)| *deadline <= now && !is_excused(*due))
@@ -421,13 +388,6 @@ mod tests {
     #[test]
     fn a_client_is_shown_with_its_place_and_its_number() {
         assert_eq!(ClientId::new(3, 14).to_string(), "3.14");
-    }
-
-    #[test]
-    fn a_peer_is_shown_as_its_address() {
-        let address = SocketAddr::from(([127, 0, 0, 1], 8080));
-        assert_eq!(Peer::Inet(address).to_string(), "127.0.0.1:8080");
-        assert_eq!(Peer::Unix.to_string(), "unix");
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::client::{ClientId, Peer, Traffic};
+use super::client::{ClientId, Traffic};
+use super::peer::Peer;
 use crate::protocol::{CloseCode, HandshakeError, ProtocolError};
 
 /// Why a client is no longer connected. The first cause counts: a client that is told to go and

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::admission::{Admission, Rejection};
-use super::client::{ClientId, Peer};
+use super::client::ClientId;
 use super::disconnect::Disconnect;
+use super::peer::Peer;
 use super::room::RoomId;
 use super::{Hub, MessageKind};
 use crate::protocol::http::Request;

@@ -25,7 +25,7 @@ const BOUNDS: [(u64, &str); 13] = [
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     /// How many lie in each bucket and in none before it.
-    counts: [u64; BOUNDS.len() + 1],
+    buckets: [u64; BOUNDS.len() + 1],
     /// The sum of all, in nanoseconds: enough for 584 years.
     sum: u64,
 }
@@ -35,13 +35,13 @@ impl Histogram {
     pub(super) fn observe(&mut self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.partition_point(|(bound, _)| *bound < nanos);
-        self.counts[bucket] += 1;
+        self.buckets[bucket] += 1;
         self.sum = self.sum.saturating_add(nanos);
     }
 
     /// How many were counted.
     pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        self.buckets.iter().sum()
     }
 
     /// Appends the samples in the text format of Prometheus: buckets, each with those before it,
@@ -52,7 +52,7 @@ impl Histogram {
         let bounds = BOUNDS.iter().map(|(_, bound)| *bound).chain(["+Inf"]);
         let mut so_far = 0;
         // Writing to a String cannot fail.
-        for (bound, count) in bounds.zip(self.counts) {
+        for (bound, count) in bounds.zip(self.buckets) {
             so_far += count;
             let _ = writeln!(text, "{name}_bucket{{le=\"{bound}\"}} {so_far}");
         }

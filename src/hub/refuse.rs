@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::client::{Client, ClientId, Peer, Phase};
+use super::client::{Client, ClientId, Phase};
 use super::disconnect::Disconnect;
+use super::peer::Peer;
 use super::{Hub, MAX_SURPLUS, Refusal};
 use crate::protocol::HandshakeError;
 

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::client::{ClientId, Peer, Phase};
+use super::client::{ClientId, Phase};
 use super::disconnect::Disconnect;
 use super::network::Network;
+use super::peer::Peer;
 use super::{Hub, HubConfig};
 use crate::protocol::http::{HeadBuffer, Request};
 use crate::protocol::{HandshakeError, ProxyHeader, ProxySource, forwarded};

@@ -2,6 +2,7 @@
 
 use super::close::{CloseCode, CloseFrame};
 use super::error::ProtocolError;
+use super::event::Event;
 use super::frame::FrameHeader;
 use super::input::Input;
 use super::limits::Limits;
@@ -11,20 +12,6 @@ use super::opcode::Opcode;
 use super::partial::{Partial, PartialFrame};
 use super::payload::Payload;
 use super::utf8::Utf8Validator;
-
-/// What a peer said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event<'i> {
-    /// A whole message.
-    Message(Message<'i>),
-    /// A Ping. Its Pong has been appended to the output; nothing else was in this step.
-    Ping,
-    /// A Pong, asked for or not.
-    Pong,
-    /// The peer began or completed the closing handshake. The answer, if one was due, has been
-    /// appended to the output; nothing that follows will be read.
-    Close(CloseFrame<'static>),
-}
 
 /// How far the closing handshake has come (RFC 6455, section 7.1).
 ///

@@ -18,6 +18,7 @@
 mod close;
 mod connection;
 mod error;
+mod event;
 pub mod forwarded;
 mod frame;
 mod handshake;
@@ -34,8 +35,9 @@ mod proxy_header;
 mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
-pub use connection::{Connection, Event};
+pub use connection::Connection;
 pub use error::{HandshakeError, ProtocolError};
+pub use event::Event;
 pub use frame::{EncodedHeader, FrameHeader};
 pub(crate) use handshake::room_name;
 pub use handshake::{Handshake, Upgrade};

@@ -7,6 +7,7 @@
 //! The logger that a program installs is called by the loop, so it must not wait for whoever reads
 //! the log. The binary's has a queue and a thread of its own.
 
+mod accept;
 mod clock;
 mod config;
 mod descriptors;

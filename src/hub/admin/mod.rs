@@ -17,9 +17,10 @@ use connection::{Arrived, Progress};
 use routes::AdminError;
 pub use routes::Route;
 
-use super::client::{Client, ClientId, Peer, Phase};
+use super::client::{Client, ClientId, Phase};
 use super::disconnect::Disconnect;
 use super::handler::Handler;
+use super::peer::Peer;
 use super::{Hub, Refusal, live};
 use crate::protocol::http::{BodyError, Framing, Request, Response};
 use crate::protocol::{HandshakeError, Input};
