@@ -16,9 +16,9 @@ pub struct Request<'h> {
 }
 
 impl<'h> Request<'h> {
-    /// Parses a whole head, as [`HeadBuffer`](super::HeadBuffer) hands it out, and checks what
-    /// RFC 9112 asks of every request: the version, exactly one `Host`, a target that is a path, no
-    /// body.
+    /// Parses a whole head, as [`HeadBuffer::receive`](super::HeadBuffer::receive) hands it out,
+    /// and checks what RFC 9112 asks of every request: the version, exactly one `Host`, a target
+    /// that is a path, no body.
     ///
     /// # Errors
     /// With the status that the table of the crate's front page gives.
