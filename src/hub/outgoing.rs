@@ -107,6 +107,7 @@ impl Outgoing {
     ///
     /// # Panics
     /// If that is more than the pieces hold.
+    #[inline]
     pub fn advance(&mut self, written: usize) {
         if self.debt.is_some() {
             self.advance_and_repay(written);
@@ -115,7 +116,6 @@ impl Outgoing {
         }
     }
 
-    #[inline]
     fn advance_pieces(&mut self, mut written: usize) {
         while written > 0 {
             assert!(self.queued > 0, "no more is written than was owed");

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::account::Account;
 use super::client::Client;
 use super::config::SlowPolicy;
 
@@ -41,9 +42,13 @@ impl<'s> News<'s> {
         }
     }
 
-    /// The copy of the newest message, if one was made.
-    pub(super) fn copy(&self) -> Option<&Rc<Vec<u8>>> {
-        self.copy.as_ref()
+    /// Adds to an account what clients have taken of all that.
+    #[cold]
+    pub(super) fn enter(&self, account: &Account) {
+        account.add_if_held(self.batch);
+        if let Some(copy) = &self.copy {
+            account.add_if_held(copy);
+        }
     }
 
     /// Leaves out the whole batch. Returns how many messages that is for this client.

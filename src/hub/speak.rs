@@ -304,7 +304,7 @@ impl Hub {
         let mut kept = self.ledger.account.is_none().then_some(&mut self.large);
         while let Some((room, sealed)) = self.rooms.seal_next(kept.as_deref_mut(), now) {
             let (batch, messages) = (sealed.frames, sealed.messages);
-            let mut news = None;
+            let mut news = News::new(&batch, messages, sealed.newest);
             for member in room.members() {
                 let client = &mut self.clients[member.index()];
                 let is_open = client.is_open();
@@ -321,8 +321,6 @@ impl Hub {
                         overflowed.push(*member);
                         continue;
                     }
-                    let news =
-                        news.get_or_insert_with(|| News::new(&batch, messages, sealed.newest));
                     let dropped = news.leave_out(client, policy, max);
                     // What is dropped was counted: here, or when it was queued.
                     client.traffic.messages_sent += heard;
@@ -336,10 +334,7 @@ impl Hub {
                 self.dirty.name(client);
             }
             if let Some(account) = &self.ledger.account {
-                account.add_if_held(&batch);
-                if let Some(copy) = news.as_ref().and_then(News::copy) {
-                    account.add_if_held(copy);
-                }
+                news.enter(account);
             }
         }
         self.metrics.settle_sent(sent_before);
