@@ -1,6 +1,7 @@
 //! What the hub may hold at worst.
 
 use super::address::Addresses;
+use super::admin::{AdminConnection, MAX_LIST_BYTES};
 use super::allowance::Allowance;
 use super::batch::MAX_KEPT;
 use super::client::Client;
@@ -122,6 +123,16 @@ impl HubConfig {
             server("timer wheel", TimerWheel::BYTES),
         ]);
         parts
+    }
+
+    /// What an operator's connection may hold: a head or a body, what is said behind it, and the
+    /// answer, which is at most a list. Kept out of [`worst_case_memory`](Self::worst_case_memory),
+    /// since a hub by itself takes no operators in.
+    pub(crate) fn admin_bytes(&self) -> usize {
+        let body = self.limits.max_message_size.max(MAX_HEAD);
+        let held = body.saturating_add(AdminConnection::MAX_HELD);
+        let all = held.saturating_add(MAX_LIST_BYTES).saturating_mul(SLACK);
+        all.saturating_add(Self::client_bytes())
     }
 
     /// Its place in the table, in lists, and what it has in boxes: a Pong, an incomplete control

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 #[cfg(feature = "tls")]
 use super::tls::TlsConfig;
-use crate::hub::{HubConfig, HubConfigError, MAX_SURPLUS, MemoryPart, MemoryScope, Rate};
+use crate::hub::{
+    HubConfig, HubConfigError, MAX_ADMIN, MAX_SURPLUS, MemoryPart, MemoryScope, Rate,
+};
 
 /// The settings of a [`Server`](super::Server). Start from the default and change what you need.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +113,16 @@ impl ServerConfig {
             MemoryPart::new(MemoryScope::Client, "socket", super::SOCKET_BYTES, clients),
             MemoryPart::new(MemoryScope::Server, "loop", super::LOOP_BYTES, 1),
         ]);
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            let bytes = super::tls::STREAM_BYTES;
+            parts.push(MemoryPart::new(MemoryScope::Client, "TLS", bytes, clients));
+        }
+        if self.admin.is_some() {
+            let bytes = self.hub.admin_bytes().saturating_add(super::SOCKET_BYTES);
+            let scope = MemoryScope::Server;
+            parts.push(MemoryPart::new(scope, "operator", bytes, MAX_ADMIN));
+        }
         parts
     }
 }
@@ -214,6 +226,23 @@ mod tests {
         assert_eq!(check(4000, 6000, 10_000), Err(error.to_owned()));
         assert!(check(10_000, 0, 10_000).is_err() && check(0, 10_000, 10_000).is_err());
         assert!(check(u64::MAX, u64::MAX, 10_000).is_err());
+    }
+
+    #[test]
+    fn operators_count_in_the_worst_case_if_there_may_be_some() {
+        let mut config = ServerConfig::default();
+        let operators = |config: &ServerConfig| {
+            let parts = config.worst_case_memory().into_iter();
+            let mut parts = parts.filter(|part| part.what == "operator");
+            parts.next().map(|part| (part.bytes_each, part.count))
+        };
+        assert_eq!(operators(&config), None);
+        config.admin = Some("127.0.0.1:0".parse().unwrap());
+        let (small, count) = operators(&config).unwrap();
+        assert!(count == MAX_ADMIN && small > 2 << 20, "lists are the most");
+        config.hub.limits.max_message_size = 1 << 30;
+        let (large, _) = operators(&config).unwrap();
+        assert!(large > 2 << 30, "then a message is");
     }
 
     #[test]

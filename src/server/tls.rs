@@ -14,7 +14,7 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha1::{Digest, Sha1};
 
-pub(super) use stream::TlsStream;
+pub(super) use stream::{STREAM_BYTES, TlsStream};
 
 /// The longest file of certificates or of a key.
 const MAX_PEM_BYTES: u64 = 1024 * 1024;

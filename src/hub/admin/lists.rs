@@ -16,6 +16,10 @@ const DEFAULT_LIMIT: usize = 100;
 /// The most entries of a list: what bounds the answer, at half a kilobyte each or so.
 const MAX_LIMIT: usize = 1000;
 
+/// What a list may come to: a room's name of 128 bytes is escaped to six times as many at worst,
+/// and the rest of an entry are numbers.
+pub(in crate::hub) const MAX_LIST_BYTES: usize = MAX_LIMIT * (6 * 128 + 512);
+
 /// By what a list may be sorted; the first one is the rule.
 const ROOM_SORTS: [&str; 2] = ["members", "name"];
 const CLIENT_SORTS: [&str; 3] = ["backlog", "age", "bytes"];

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 pub(in crate::hub) use connection::AdminConnection;
 use connection::{Arrived, Progress};
+pub(in crate::hub) use lists::MAX_LIST_BYTES;
 use routes::AdminError;
 pub use routes::Route;
 

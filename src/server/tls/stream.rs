@@ -14,6 +14,14 @@ use super::TlsConfig;
 /// which has a limit.
 const MAX_PENDING: usize = 64 * 1024;
 
+/// What a connection may hold at worst: ciphertext both ways, each in a buffer that may have room
+/// for as much again, plaintext of one read, and the state of a handshake with certificates.
+pub(in crate::server) const STREAM_BYTES: usize =
+    2 * (MAX_PENDING + 2 * MAX_RECORD) + 2 * MAX_INPUT_PER_READ + 64 * 1024;
+
+/// The longest record of TLS with its header (RFC 8446, section 5.2).
+const MAX_RECORD: usize = 16 * 1024 + 256 + 5;
+
 /// Bytes of one read, encrypted, whatever they come to: records may be empty.
 const MAX_INPUT_PER_READ: usize = 128 * 1024;
 
