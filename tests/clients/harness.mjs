@@ -75,6 +75,7 @@ export class Suite {
     this.name = name;
     this.passed = 0;
     this.failed = 0;
+    this.skipped = 0;
     setTimeout(() => {
       console.log(`FAIL  all of it within ${deadline} ms`);
       this.failed += 1;
@@ -93,8 +94,16 @@ export class Suite {
     }
   }
 
+  /** A check that does not apply for a reason, if there is one. */
+  async checkUnless(reason, what, body) {
+    if (reason === undefined) return await this.check(what, body);
+    this.skipped += 1;
+    console.log(`skip  ${what}: ${reason}`);
+  }
+
   finish() {
-    console.log(`${this.name}: ${this.passed} passed, ${this.failed} failed`);
+    const skipped = this.skipped > 0 ? `, ${this.skipped} skipped` : "";
+    console.log(`${this.name}: ${this.passed} passed, ${this.failed} failed${skipped}`);
     process.exit(this.failed === 0 && this.passed > 0 ? 0 : 1);
   }
 }
