@@ -29,7 +29,7 @@ impl Client {
 
     #[cold]
     fn take_message(&mut self, rate: Rate, now: Instant) -> bool {
-        let allowance = self.allowance.get_or_insert_default();
+        let allowance = &mut self.terms.get_or_insert_default().allowance;
         take(&mut allowance.messages, rate, 1, now) == 1
     }
 
@@ -38,7 +38,7 @@ impl Client {
         let Some(rate) = config.byte_rate.filter(|_| bytes > 0 && self.is_open()) else {
             return bytes;
         };
-        let allowance = self.allowance.get_or_insert_default();
+        let allowance = &mut self.terms.get_or_insert_default().allowance;
         let allowed = take(&mut allowance.bytes, rate, bytes as u64, now);
         usize::try_from(allowed).expect("no more are taken than are there")
     }

@@ -110,12 +110,10 @@ pub(super) struct Client {
     pub(super) is_unread: bool,
     /// It is an operator's, and counts nowhere among clients.
     pub(super) is_admin: bool,
-    /// Whether it is one of its address's connections.
-    pub(super) is_counted: bool,
     /// What its phase will ask for when `due_at` has come: one thing at a time.
     next_due: Due,
-    /// Whether `peer` will not change any more. It is here since there is a byte to spare.
-    pub(super) address_is_settled: bool,
+    /// What is known of `peer`. It is here since there is a byte to spare.
+    pub(super) address: AddressState,
     pub(super) outgoing: Outgoing,
     pub(super) traffic: Traffic,
     /// Since when the transport has taken nothing of what is owed.
@@ -136,16 +134,34 @@ pub(super) struct Client {
     pub(super) accepted_at: Instant,
     /// Who connected; from the time when it is known, whom a trusted proxy connected for.
     pub(super) peer: Peer,
-    /// When it must go; few have that. Gone when the closing has begun.
-    pub(super) expires_at: Option<Box<Instant>>,
-    /// What it may say by now, if that is limited and it has said something.
-    pub(super) allowance: Option<Box<Allowance>>,
+    /// What few have: absent unless one of it is there.
+    pub(super) terms: Option<Box<Terms>>,
 }
 
 const _: () = assert!(
     std::mem::offset_of!(Client, phase) <= 3 * 64,
     "what a message touches lies in three cache lines"
 );
+
+/// How far it is known where a client is connected from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AddressState {
+    /// A proxy that is believed may still say for whom it connects.
+    Open,
+    /// It will not change any more.
+    Settled,
+    /// The same, and the client is one of the address's connections.
+    Counted,
+}
+
+/// What a client was let in with, where that is limited.
+#[derive(Debug, Default)]
+pub(super) struct Terms {
+    /// When it must go. Gone when the closing has begun.
+    pub(super) expires_at: Option<Instant>,
+    /// What it may say by now, if that is limited and it has said something.
+    pub(super) allowance: Allowance,
+}
 
 /// What a client's deadline asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +193,7 @@ impl Client {
         Self {
             id,
             peer,
-            address_is_settled: false,
+            address: AddressState::Open,
             phase: Phase::Handshake(HeadBuffer::default()),
             room: None,
             outgoing: Outgoing::new(config.slow_policy == SlowPolicy::Latest),
@@ -186,7 +202,6 @@ impl Client {
             doomed: false,
             named_in: 0,
             surplus,
-            is_counted: false,
             is_unread: false,
             is_admin: false,
             input_ended: false,
@@ -198,8 +213,7 @@ impl Client {
             trickled: 0,
             hint: None,
             traffic: Traffic::default(),
-            expires_at: None,
-            allowance: None,
+            terms: None,
         }
     }
 
@@ -282,7 +296,9 @@ impl Client {
     ) {
         self.phase = phase;
         self.pong = None;
-        self.expires_at = None;
+        if let Some(terms) = &mut self.terms {
+            terms.expires_at = None;
+        }
         self.next_due = Due::Close;
         self.due_at = now + config.close_timeout;
         self.cause.get_or_insert(cause);
@@ -376,7 +392,8 @@ impl Client {
             .stalled_since
             .filter(|_| !is_tried)
             .map(|since| (since + config.write_timeout, Due::Write));
-        let expiry = self.expires_at.as_deref().map(|at| (*at, Due::Expiry));
+        let expiry = self.terms.as_deref().and_then(|terms| terms.expires_at);
+        let expiry = expiry.map(|at| (at, Due::Expiry));
         phase.into_iter().chain(write).chain(expiry)
     }
 }

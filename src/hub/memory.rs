@@ -2,7 +2,6 @@
 
 use super::address::Addresses;
 use super::admin::{AdminConnection, MAX_LIST_BYTES};
-use super::allowance::Allowance;
 use super::batch::MAX_KEPT;
 use super::client::Client;
 use super::config::{HubConfig, MAX_RECEIVE};
@@ -98,9 +97,6 @@ impl HubConfig {
         if self.max_connections_per_ip.is_some() {
             parts.push(client("address", SLACK * Addresses::ENTRY));
         }
-        if self.message_rate.is_some() || self.byte_rate.is_some() {
-            parts.push(client("rates", size_of::<Allowance>() + ALLOCATION));
-        }
         if let Some(total) = self.max_total_buffer {
             // While it is too much, turns go on, and each gives up no more than so many.
             let turns = clients.div_ceil(MAX_EVICTIONS_PER_TURN).saturating_add(1);
@@ -136,9 +132,10 @@ impl HubConfig {
     }
 
     /// Its place in the table, in lists, and what it has in boxes: a Pong, an incomplete control
-    /// frame, the state of a message that arrives, and what is said to it in the middle of a batch.
+    /// frame, the state of a message that arrives, what is said to it in the middle of a batch, and
+    /// what it was let in with.
     const fn client_bytes() -> usize {
-        const BOXES: usize = 4 * (128 + ALLOCATION);
+        const BOXES: usize = 5 * (128 + ALLOCATION);
         SLACK * (size_of::<Client>() + LISTS * size_of::<ClientId>()) + BOXES
     }
 

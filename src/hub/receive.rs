@@ -352,7 +352,9 @@ impl Hub {
         client.open(connection, config, now);
         // What lies beyond the reach of the clock never comes.
         let expires_at = admission.valid_for.and_then(|time| now.checked_add(time));
-        client.expires_at = expires_at.map(Box::new);
+        if expires_at.is_some() {
+            client.terms.get_or_insert_default().expires_at = expires_at;
+        }
         self.handshakes.end();
         let (at, messages) = self.batch(id);
         if at > 0 {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::client::{Client, ClientId, Phase};
+use super::client::{AddressState, Client, ClientId, Phase};
 use super::disconnect::Disconnect;
 use super::peer::Peer;
 use super::{Hub, MAX_SURPLUS, Refusal};
@@ -85,21 +85,21 @@ impl Hub {
         else {
             return;
         };
-        if client.is_counted || client.surplus.is_some() {
+        if client.address == AddressState::Counted || client.surplus.is_some() {
             return;
         }
         if self.addresses.is_full(client.peer, max) {
             client.surplus = Some(HandshakeError::TooManyFromAddress);
             self.addresses.begin_telling();
         } else {
-            client.is_counted = true;
+            client.address = AddressState::Counted;
             self.addresses.join(client.peer);
         }
     }
 
     /// Takes back what [`count_address`](Self::count_address) has counted.
     pub(super) fn uncount_address(&mut self, client: &Client) {
-        if client.is_counted {
+        if client.address == AddressState::Counted {
             self.addresses.leave(client.peer);
         } else if client.surplus == Some(HandshakeError::TooManyFromAddress) {
             self.addresses.end_telling();

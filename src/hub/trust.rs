@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::client::{ClientId, Phase};
+use super::client::{AddressState, ClientId, Phase};
 use super::disconnect::Disconnect;
 use super::network::Network;
 use super::peer::Peer;
@@ -118,7 +118,7 @@ impl Hub {
     pub(super) fn resolve(&mut self, id: ClientId, request: &Request<'_>) {
         let client = &self.clients[id.index()];
         let peer = client.peer;
-        if client.address_is_settled {
+        if client.address != AddressState::Open {
             if forwarded::is_forwarded(request) {
                 self.metrics.forwarded_ignored += 1;
                 self.first_untrusted.get_or_insert(peer);
@@ -136,7 +136,7 @@ impl Hub {
     fn settle_address(&mut self, id: ClientId, peer: Peer) {
         let client = &mut self.clients[id.index()];
         client.peer = peer;
-        client.address_is_settled = true;
+        client.address = AddressState::Settled;
         self.count_address(id);
     }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::*;
+use crate::hub::client::AddressState;
 
 const HEADER: &[u8] = b"PROXY TCP4 192.0.2.7 192.0.2.8 5000 80\r\n";
 const PROXY: &str = "10.0.0.1:999";
@@ -33,7 +34,7 @@ impl World {
     }
 
     fn is_settled(&self, id: ClientId) -> bool {
-        self.hub.clients[id.index()].address_is_settled
+        self.hub.clients[id.index()].address != AddressState::Open
     }
 }
 

@@ -1,6 +1,7 @@
 //! Limits: on connections, on what one client may say, and on what is owed to all.
 
 use super::*;
+use crate::hub::client::AddressState;
 
 fn rate(per_second: u64, burst: u64) -> Rate {
     Rate { per_second, burst }
@@ -149,7 +150,7 @@ fn who_only_listens_has_no_buckets() {
         config.byte_rate = Some(rate(1, 1));
     });
     let id = world.connect("/ws");
-    assert!(world.hub.clients[id.index()].allowance.is_none());
+    assert!(world.hub.clients[id.index()].terms.is_none());
 }
 
 #[test]
@@ -195,7 +196,8 @@ fn those_who_are_to_be_told_are_few() {
     // There is a place again, so nobody needs to be told anything.
     assert_eq!(world.hub.addresses.told(), MAX_SURPLUS);
     let id = world.accept_inet("192.0.2.1");
-    assert!(world.hub.clients[id.index()].is_counted);
+    let client = &world.hub.clients[id.index()];
+    assert_eq!(client.address, AddressState::Counted);
 }
 
 #[test]
