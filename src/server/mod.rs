@@ -202,6 +202,10 @@ impl Server {
         &self.hub
     }
 
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(clippy::unused_self, reason = "there is none without the feature")
+    )]
     fn speaks_tls(&self) -> bool {
         #[cfg(feature = "tls")]
         let speaks_tls = self.config.tls.is_some();
