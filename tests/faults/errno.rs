@@ -203,13 +203,13 @@ const DEADLY: [(&str, &str); 8] = [
     ("recvfrom", "error=ECONNRESET:when=1"),
     ("recvfrom", "error=ETIMEDOUT:when=1"),
     ("recvfrom", "error=EHOSTUNREACH:when=1"),
-    // The first two are those of the signals, which try out their sockets.
-    ("sendto", "error=EPIPE:when=3"),
-    ("sendto", "error=ECONNRESET:when=3"),
-    ("sendto", "error=ENOBUFS:when=3"),
+    // The first three are those of the signals, which try out their sockets.
+    ("sendto", "error=EPIPE:when=4"),
+    ("sendto", "error=ECONNRESET:when=4"),
+    ("sendto", "error=ENOBUFS:when=4"),
     ("setsockopt", "error=EINVAL:when=1"),
-    // The first three are the loop's own: a waker, a listener, signals.
-    ("epoll_ctl", "error=ENOMEM:when=4"),
+    // The first four are the loop's own: a waker, a listener, two kinds of signals.
+    ("epoll_ctl", "error=ENOMEM:when=5"),
 ];
 
 #[test]
