@@ -53,6 +53,8 @@ impl Hub {
             return;
         }
         let Some(max) = self.config.max_total_buffer else {
+            // The limit may have gone while it was too much.
+            self.ledger.owes_too_much = false;
             return;
         };
         let account = match &self.ledger.account {

@@ -261,3 +261,27 @@ fn a_hub_that_drains_can_be_reconfigured() {
     let restarted = Disconnect::Ended(CloseCode::SERVICE_RESTART);
     assert_eq!(world.reap(), [(id, restarted)]);
 }
+
+#[test]
+fn a_limit_that_goes_while_too_much_is_owed_leaves_no_work_behind() {
+    let mut world = World::new(|config| {
+        config.limits.max_message_size = 100_000;
+        config.max_client_buffer = config.min_client_buffer();
+        config.max_total_buffer = Some(config.max_client_buffer);
+    });
+    let members: Vec<_> = (0..300).map(|_| world.connect("/ws")).collect();
+    // Each of them may owe that, and what they share is not freed before the last has gone.
+    for len in [100_000, 62_000] {
+        world.hub.publish("", MessageKind::Binary, &vec![0; len]);
+    }
+    world.flush(&members);
+    world.reap();
+    assert!(world.hub.has_work(), "more are to go in the next turn");
+    world.reconfigure(|config| config.max_total_buffer = None);
+    for _ in 0..2 {
+        world.flush(&members);
+        world.reap();
+    }
+    assert!(!world.hub.has_work());
+    assert!(world.hub.len() >= 300 - 256);
+}
