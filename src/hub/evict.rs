@@ -67,7 +67,7 @@ impl Hub {
         }
         // 1. Those who owe the most; the least of them on top.
         let mut largest = BinaryHeap::new();
-        for (index, client) in &self.clients {
+        for (index, client) in self.clients.iter().filter(|(_, client)| !client.is_admin) {
             let owed = client.outgoing.owed();
             if owed > 0 {
                 largest.push(Reverse((owed, Reverse(index))));
@@ -92,7 +92,8 @@ impl Hub {
         self.large = LargeFrames::default();
         let account = Account::default();
         let mut batches = Vec::new();
-        for (_, client) in &mut self.clients {
+        let clients = self.clients.iter_mut();
+        for (_, client) in clients.filter(|(_, client)| !client.is_admin) {
             client.outgoing.open_account(&account);
             batches.extend(client.outgoing.shared());
         }

@@ -285,3 +285,35 @@ fn a_limit_that_goes_while_too_much_is_owed_leaves_no_work_behind() {
     assert!(!world.hub.has_work());
     assert!(world.hub.len() >= 300 - 256);
 }
+
+#[test]
+fn an_operator_is_not_evicted_for_what_clients_owe() {
+    let mut world = World::new(|config| {
+        config.limits.max_message_size = 100_000;
+        config.max_client_buffer = config.min_client_buffer();
+    });
+    let operator = world.hub.accept_admin(Peer::Unix, world.now).unwrap();
+    let members: Vec<_> = (0..60)
+        .map(|room| world.connect(&format!("/ws/{room}")))
+        .collect();
+    let metrics = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+    world.receive(operator, metrics);
+    let stuck: Vec<_> = members.into_iter().chain([operator]).collect();
+    world.flush(&stuck);
+    assert!(world.hub.outgoing(operator).unwrap().owed() > 4000);
+    world.reconfigure(|config| config.max_total_buffer = Some(config.max_client_buffer));
+    world.reap();
+    assert_eq!(world.hub.total_owed(), Some(0), "it is no client");
+    for room in 0..60 {
+        let room = room.to_string();
+        world.hub.publish(&room, MessageKind::Binary, &[0; 3000]);
+    }
+    world.flush(&stuck);
+    assert_eq!(
+        world.reap(),
+        [],
+        "some are told so, and have time to hear it"
+    );
+    assert!(stuck[..60].iter().any(|id| !world.hub.is_open(*id)));
+    assert_eq!(world.hub.admin_count(), 1);
+}
