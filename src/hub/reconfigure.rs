@@ -26,6 +26,9 @@ impl Hub {
         // What has been said is owed by the settings under which it was said.
         self.seal(now);
         let old = std::mem::replace(&mut self.config, config);
+        if old.max_connections_per_ip.is_none() && self.config.max_connections_per_ip.is_some() {
+            self.count_all_addresses();
+        }
         let limits = self.config.limits;
         let ids: Vec<ClientId> = self.clients.iter().map(|(_, client)| client.id).collect();
         for id in ids {

@@ -97,6 +97,17 @@ impl Hub {
         }
     }
 
+    /// Counts those who came while there was no limit. They may stay, however many they are.
+    pub(super) fn count_all_addresses(&mut self) {
+        for (_, client) in &mut self.clients {
+            let is_due = client.address_is_settled && !client.is_counted;
+            if is_due && client.surplus.is_none() {
+                client.is_counted = true;
+                self.addresses.join(client.peer);
+            }
+        }
+    }
+
     /// Takes back what [`count_address`](Self::count_address) has counted.
     pub(super) fn uncount_address(&mut self, client: &Client) {
         if client.address == AddressState::Counted {

@@ -317,3 +317,30 @@ fn an_operator_is_not_evicted_for_what_clients_owe() {
     assert!(stuck[..60].iter().any(|id| !world.hub.is_open(*id)));
     assert_eq!(world.hub.admin_count(), 1);
 }
+
+#[test]
+fn a_limit_of_addresses_counts_those_who_came_before_it() {
+    let mut world = World::new(|_| {});
+    let peer = Peer::Inet(([192, 0, 2, 1], 80).into());
+    let [a, b] = [(); 2].map(|()| {
+        let id = world.hub.accept(peer, world.now).unwrap();
+        world.request(id, "/ws");
+        id
+    });
+    world.flush(&[]);
+    for _ in 0..2 {
+        world.reconfigure(|config| config.max_connections_per_ip = Some(1));
+        assert!(world.hub.is_open(a) && world.hub.is_open(b));
+        let third = world.hub.accept(peer, world.now).unwrap();
+        world.request(third, "/ws");
+        assert!(world.status(third).starts_with("HTTP/1.1 429 "));
+        world.hub.hang_up(third, Disconnect::Reset);
+        world.reap();
+        world.reconfigure(|config| config.max_connections_per_ip = None);
+    }
+    for id in [a, b] {
+        world.hub.hang_up(id, Disconnect::Reset);
+    }
+    world.reap();
+    assert_eq!(world.hub.addresses.len(), 0);
+}
