@@ -115,7 +115,10 @@ impl Server {
             self.hub.next_deadline(),
             self.accept_again,
             self.stop.as_ref().map(Stop::next_deadline),
-            self.pace.resumes_at(),
+            // Accepting waits for both, operators for the first alone.
+            self.pace
+                .resumes_at()
+                .max(self.accept_again.filter(|_| rests)),
         ]
         .into_iter()
         .flatten()
