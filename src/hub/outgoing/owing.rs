@@ -38,6 +38,13 @@ impl Outgoing {
         })
     }
 
+    /// What of it is counted in an account as its own.
+    #[cfg(test)]
+    pub(in crate::hub) fn own(&self) -> usize {
+        let own = |piece: &Piece| PIECE_COST + piece.own_len(piece.bytes().len());
+        self.debt.as_ref().map_or(0, |_| self.all().map(own).sum())
+    }
+
     /// The same of frames that no other client has.
     pub(super) fn push_alone(&mut self, frames: &Rc<Vec<u8>>) {
         self.push_shared(frames, 0, frames.len());

@@ -7,6 +7,7 @@ mod closing;
 mod counting;
 mod drain;
 mod heartbeat;
+mod invariants;
 mod limits;
 mod reconfigure;
 mod slow;
