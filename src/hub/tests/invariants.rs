@@ -170,6 +170,11 @@ fn live(seed: u64, steps: usize) {
         assert!(metrics.messages_sent >= sent, "a counter went back");
         sent = metrics.messages_sent;
     }
+    end(&mut world);
+}
+
+/// Everybody goes, and nothing is left.
+fn end(world: &mut World) {
     world.hub.drain(world.now, Duration::ZERO);
     for _ in 0..200 {
         world.pass(seconds(3));
