@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::client::{ClientId, Phase};
+use super::config::SlowPolicy;
 use super::disconnect::Disconnect;
 use super::outgoing::Outgoing;
 use super::{Hub, live};
@@ -38,6 +39,11 @@ impl Hub {
         client.traffic.bytes_sent += written as u64;
         client.outgoing.set_blocked(blocked && !all);
         let has_caught_up = client.note_output(all, written > 0, &self.config, now);
+        if has_caught_up {
+            // Another policy may have come since.
+            let is_latest = self.config.slow_policy == SlowPolicy::Latest;
+            client.outgoing.set_apart(is_latest);
+        }
         let pong = if all { client.pong.take() } else { None };
         if let Some(spare) = client.outgoing.take_spare() {
             if self.spares.len() < MAX_SPARES {

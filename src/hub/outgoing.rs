@@ -173,6 +173,14 @@ impl Outgoing {
         first.chain(self.rest.iter().flat_map(|rest| &rest.pieces))
     }
 
+    /// Whether newer messages of its room may replace older ones from now on; as long as something
+    /// is owed that stays as it is.
+    pub(super) fn set_apart(&mut self, is_apart: bool) {
+        if self.is_empty() {
+            self.is_apart = is_apart;
+        }
+    }
+
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::client::{ClientId, Phase};
-use super::config::{HubConfig, HubConfigError};
+use super::config::{HubConfig, HubConfigError, SlowPolicy};
 use super::disconnect::Disconnect;
 use super::{Hub, live};
 use crate::protocol::Limits;
@@ -17,12 +17,18 @@ impl Hub {
     /// - The limits of a connection hold for all, from their next frame on; a smaller
     ///   `max_client_buffer` from the next time that something is appended to what a client owes.
     /// - Timeouts hold from the next time that one begins. Shorter ones hold at once as well,
-    ///   counted from now. Output that takes nothing has done so since it began to.
+    ///   counted from now. Another `slow_policy` holds at once; but [`SlowPolicy::Latest`] replaces
+    ///   what has been queued only for those who owe nothing, or as soon as they have caught up.
+    ///   Output that takes nothing has done so since it began to.
     ///
     /// # Errors
     /// The first relation between the settings that does not hold; nothing has changed then.
     pub fn reconfigure(&mut self, config: HubConfig, now: Instant) -> Result<(), HubConfigError> {
         config.check()?;
+        for (_, client) in &mut self.clients {
+            let is_latest = config.slow_policy == SlowPolicy::Latest;
+            client.outgoing.set_apart(is_latest);
+        }
         // What has been said is owed by the settings under which it was said.
         self.seal(now);
         let old = std::mem::replace(&mut self.config, config);

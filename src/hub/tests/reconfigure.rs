@@ -344,3 +344,22 @@ fn a_limit_of_addresses_counts_those_who_came_before_it() {
     world.reap();
     assert_eq!(world.hub.addresses.len(), 0);
 }
+
+#[test]
+fn who_was_there_before_the_policy_hears_the_newest_message_alone() {
+    let mut world = World::new(|config| config.max_client_buffer *= 2);
+    let [quick, slow] = [(); 2].map(|()| world.connect("/ws"));
+    world.hub.publish("", MessageKind::Text, b"owed");
+    world.flush(&[slow]);
+    world.reconfigure(|config| config.slow_policy = SlowPolicy::Latest);
+    world.hub.writable(slow);
+    assert_eq!(world.heard(slow), told(0x81, "owed"), "it has caught up");
+    for id in [slow, quick] {
+        for message in ["1", "2", "3"] {
+            world.hub.publish("", MessageKind::Text, message.as_bytes());
+            world.flush(&[id]);
+        }
+        world.hub.writable(id);
+        assert_eq!(world.heard(id), told(0x81, "3"));
+    }
+}
