@@ -13,6 +13,7 @@ mod flags;
 mod healthcheck;
 mod log_writer;
 mod reload;
+mod small_file;
 
 use std::ffi::OsString;
 use std::fmt;

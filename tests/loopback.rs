@@ -18,6 +18,9 @@ mod binary;
 mod closing;
 #[path = "loopback/draining.rs"]
 mod draining;
+#[path = "loopback/files.rs"]
+#[cfg(feature = "cli")]
+mod files;
 #[path = "loopback/handshake.rs"]
 mod handshake;
 #[path = "loopback/heartbeat.rs"]

@@ -6,8 +6,6 @@
 #[cfg(feature = "auth")]
 mod credential;
 mod date;
-#[cfg(feature = "auth")]
-mod file;
 #[cfg_attr(not(feature = "auth"), path = "without_auth.rs")]
 mod keyring;
 #[cfg(feature = "auth")]

@@ -13,14 +13,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use super::file;
 use super::role::Role;
+use crate::small_file;
 
 /// The shortest key in bytes: as many as the hash has (RFC 2104, section 3).
 const MIN_KEY: usize = 32;
 
 /// The longest key in bytes.
-const MAX_KEY: usize = 4096;
+const MAX_KEY: u64 = 4096;
 
 /// The longest ticket in bytes. One for the longest name of a room has 240 at most.
 const MAX_TICKET: usize = 256;
@@ -59,7 +59,8 @@ impl TicketKey {
     /// # Errors
     /// Names the file.
     pub(super) fn load(path: &Path) -> Result<Self, String> {
-        let bytes = file::read(path, MAX_KEY)?;
+        let bytes =
+            small_file::read(path, MAX_KEY).map_err(|why| format!("{}: {why}", path.display()))?;
         Self::new(&bytes).map_err(|why| format!("{}: {why}", path.display()))
     }
 

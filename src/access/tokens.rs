@@ -6,12 +6,12 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
-use super::file;
 use super::role::Role;
 use super::rooms::RoomPattern;
+use crate::small_file;
 
 /// The longest file in bytes.
-const MAX_FILE: usize = 1 << 20;
+const MAX_FILE: u64 = 1 << 20;
 
 /// The most tokens: each is looked at for each credential that is shown, which holds up the loop.
 const MAX_TOKENS: usize = 4096;
@@ -91,7 +91,8 @@ impl Tokens {
     /// # Errors
     /// Names the file and the line.
     pub(super) fn load(path: &Path) -> Result<Self, String> {
-        let bytes = file::read(path, MAX_FILE)?;
+        let bytes =
+            small_file::read(path, MAX_FILE).map_err(|why| format!("{}: {why}", path.display()))?;
         let path = path.display();
         let text = String::from_utf8(bytes).map_err(|_| format!("{path}: not UTF-8"))?;
         Self::parse(&text).map_err(|(line, why)| match line {

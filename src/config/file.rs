@@ -1,13 +1,12 @@
 //! More settings, in a file: one `NAME = VALUE` a line.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{ConfigError, Settings};
 use crate::cli::{Arguments, nearest};
 use crate::flags::{FLAGS, Flag};
+use crate::small_file;
 
 /// The longest file, in bytes: thousands of settings.
 const MAX_FILE: u64 = 256 * 1024;
@@ -40,7 +39,7 @@ impl ConfigFile {
         let Some(path) = path(arguments, environment) else {
             return Ok(None);
         };
-        let text = read(&path).map_err(|error| ConfigError::Unreadable {
+        let text = small_file::read(&path, MAX_FILE).map_err(|error| ConfigError::Unreadable {
             path: path.clone(),
             why: error.to_string(),
         })?;
@@ -156,23 +155,6 @@ fn path(arguments: &Arguments, environment: &[(OsString, OsString)]) -> Option<P
         Some(value.clone())
     })?;
     (path != "none" && !path.is_empty()).then(|| PathBuf::from(path))
-}
-
-/// Reads a regular file: a pipe could let a server that runs wait for ever.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
-        let why = "not a regular file";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
-    let mut text = Vec::new();
-    File::open(path)?
-        .take(MAX_FILE + 1)
-        .read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_FILE {
-        let why = format!("longer than {MAX_FILE} bytes");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

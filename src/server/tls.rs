@@ -3,6 +3,7 @@
 mod stream;
 
 use std::fmt;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -149,7 +150,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let mut text = Vec::new();
-    std::fs::File::open(path)
+    open(path)
         .and_then(|file| file.take(MAX_PEM_BYTES + 1).read_to_end(&mut text))
         .map_err(|error| TlsError::Unreadable {
             path: path.to_owned(),
@@ -159,6 +160,16 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
         return Err(TlsError::TooLong(path.to_owned()));
     }
     Ok(text)
+}
+
+/// Opens a regular file: what is none, a pipe for example, could let a server that runs wait for
+/// ever.
+fn open(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        let why = "not a regular file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    File::open(path)
 }
 
 /// Files that make no [`TlsConfig`].
