@@ -100,9 +100,9 @@ impl Hub {
     /// Counts those who came while there was no limit. They may stay, however many they are.
     pub(super) fn count_all_addresses(&mut self) {
         for (_, client) in &mut self.clients {
-            let is_due = client.address_is_settled && !client.is_counted;
+            let is_due = client.address == AddressState::Settled;
             if is_due && client.surplus.is_none() {
-                client.is_counted = true;
+                client.address = AddressState::Counted;
                 self.addresses.join(client.peer);
             }
         }

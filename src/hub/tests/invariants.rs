@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::hub::client::AddressState;
 
 impl Hub {
     /// Compares the counters with the clients that there are.
@@ -16,7 +17,7 @@ impl Hub {
         let told = |client: &&Client| client.surplus == Some(HandshakeError::TooManyFromAddress);
         assert_eq!(self.addresses.told(), clients().filter(told).count());
         let mut counts = HashMap::new();
-        for client in clients().filter(|client| client.is_counted) {
+        for client in clients().filter(|client| client.address == AddressState::Counted) {
             if let Peer::Inet(address) = client.peer {
                 let (_, count) = counts.entry(address.ip()).or_insert((client.peer, 0));
                 *count += 1;
