@@ -137,6 +137,16 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_token_that_does_not_fit_is_lost() {
+        let start = crate::hub::test_clock();
+        let rate = rate(1, 1);
+        let mut bucket = TokenBucket::new(rate, start);
+        let late = start + SECOND * 3 / 2;
+        assert_eq!(bucket.take(rate, 1, late), 1);
+        assert_eq!(bucket.next_at(rate, late), Some(late + SECOND));
+    }
+
+    #[test]
     fn the_largest_numbers_do_not_overflow() {
         let start = crate::hub::test_clock();
         let rate = rate(u64::MAX, u64::MAX);
