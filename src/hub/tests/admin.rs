@@ -176,6 +176,22 @@ fn nothing_is_read_while_an_answer_waits() {
 }
 
 #[test]
+fn what_comes_while_an_answer_waits_is_answered_in_its_order() {
+    let mut world = World::new(|_| {});
+    let id = world.operator();
+    for target in ["/healthz", "/readyz", "/healthz?", "/rooms"] {
+        world.receive(id, request("GET", target, "").as_bytes());
+    }
+    let told = answers(&world.told(id));
+    let bodies: Vec<&str> = told.iter().map(|answer| answer.body.as_str()).collect();
+    assert_eq!(bodies[..3], ["ok\n", "ready\n", "ok\n"]);
+    assert!(
+        bodies.len() == 4 && bodies[3].starts_with('{'),
+        "{bodies:?}"
+    );
+}
+
+#[test]
 fn a_driver_that_reads_on_is_bounded_too() {
     let mut world = World::new(|_| {});
     let id = world.operator();
