@@ -121,6 +121,7 @@ fn a_refusal_ends_the_connection_in_order() {
         ("nonsense\r\n\r\n".to_owned(), 400),
         (get("/publish"), 405),
         (get("/clients?limit=0"), 400),
+        (get("/clients").replace(": a", ": evil.example:9090"), 421),
     ] {
         let mut operator = server.operator();
         // More than is read at once: a reset would tell that it was not.

@@ -193,10 +193,12 @@ impl Hub {
             Err(error) => return self.refuse_admin(id, Route::Unknown, error.into(), now),
         };
         let route = Route::of(request.path());
-        let done = match route {
+        let peer = self.peer(id).unwrap_or(Peer::Unix);
+        let is_ours = routes::check_host(&request, peer);
+        let done = is_ours.and_then(|()| match route {
             Route::Publish => self.admin_publication(id, &request, is_all, now, handler),
             _ => self.admin_answer(id, route, &request, now),
-        };
+        });
         if let Err(error) = done {
             let response = for_method(error.response(), &request);
             self.answer_admin(id, route, response, true, now);

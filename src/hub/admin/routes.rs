@@ -1,5 +1,8 @@
 //! What operators may ask for, and what is answered when it is nothing.
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::hub::peer::Peer;
 use crate::protocol::HandshakeError;
 use crate::protocol::http::{BodyError, Request, Response};
 
@@ -88,6 +91,30 @@ fn check_origin(request: &Request<'_>) -> Result<(), AdminError> {
     }
 }
 
+/// A name that somebody else owns can be made to stand for this machine, so that a page of theirs,
+/// in an operator's browser, reads what is answered here (DNS rebinding). So from this machine
+/// itself it is asked by an address, or by a name that nobody can own: one without a dot.
+pub(super) fn check_host(request: &Request<'_>, peer: Peer) -> Result<(), AdminError> {
+    let is_local = |address: IpAddr| address.to_canonical().is_loopback();
+    match peer {
+        Peer::Inet(address) if is_local(address.ip()) => {}
+        _ => return Ok(()),
+    }
+    let host = request.host();
+    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    let is_owned = name.contains('.') && name.parse::<Ipv4Addr>().is_err();
+    if is_owned && !host.starts_with('[') && !is_below_localhost(name) {
+        return Err(AdminError::OtherHost);
+    }
+    Ok(())
+}
+
+/// RFC 6761, section 6.3.
+fn is_below_localhost(name: &str) -> bool {
+    let top = name.rsplit('.').next().unwrap_or_default();
+    top.eq_ignore_ascii_case("localhost")
+}
+
 /// Why an operator's request is not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AdminError {
@@ -99,6 +126,8 @@ pub(super) enum AdminError {
     NotGet,
     NotPost,
     WebPage,
+    /// By a name that may be anybody's.
+    OtherHost,
     /// A text that is not UTF-8.
     InvalidUtf8,
     /// A parameter of a list that does not exist, or a value that it cannot have.
@@ -127,6 +156,7 @@ impl AdminError {
             Self::NotGet => (405, "only GET and HEAD are allowed"),
             Self::NotPost => (405, "only POST is allowed"),
             Self::WebPage => (403, "web pages may not publish"),
+            Self::OtherHost => (421, "ask by an address, or by localhost"),
             Self::InvalidUtf8 => (400, "text that is not UTF-8"),
             Self::InvalidQuery(reason) => (400, reason),
         };
@@ -211,5 +241,42 @@ mod tests {
         };
         assert_eq!(check("POST /publish"), Err(AdminError::WebPage));
         assert_eq!(check("GET /clients"), Ok(()));
+    }
+
+    #[test]
+    fn on_this_machine_a_name_that_somebody_may_own_is_none_of_ours() {
+        let check = |host: &str, peer: Peer| {
+            let head = format!("GET /clients HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            check_host(&Request::parse(head.as_bytes()).unwrap(), peer)
+        };
+        let inet = |address: &str| Peer::Inet((address.parse::<IpAddr>().unwrap(), 1).into());
+        let local = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"].map(inet);
+        for peer in local {
+            for host in [
+                "127.0.0.1",
+                "127.0.0.1:9090",
+                "10.0.0.1:9090",
+                "[::1]",
+                "[::ffff:127.0.0.1]:9090",
+                "localhost:9090",
+                "fanfare.LOCALHOST",
+                "fanfare:9090",
+            ] {
+                assert_eq!(check(host, peer), Ok(()), "{host}");
+            }
+            for host in [
+                "evil.example",
+                "evil.example:9090",
+                "localhost.evil.example",
+                "127.0.0.1.evil.example:9090",
+                "evil.",
+                "127.0.0.1.",
+            ] {
+                assert_eq!(check(host, peer), Err(AdminError::OtherHost), "{host}");
+            }
+        }
+        for peer in [inet("192.0.2.1"), inet("2001:db8::1"), Peer::Unix] {
+            assert_eq!(check("fanfare.example:9090", peer), Ok(()));
+        }
     }
 }
