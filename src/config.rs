@@ -192,7 +192,7 @@ impl Settings {
             "reuse-port" => server.reuse_port = switch(value)?,
             "admin" if value == "none" => server.admin = None,
             "admin" => server.admin = Some(parsed(value)?),
-            "config" => self.file = file(value),
+            "config" => self.file = file(value)?,
             "path" => hub.handshake.path = path(value)?,
             "subprotocol" => hub.handshake.subprotocols = each(values, subprotocol)?,
             "no-echo" => self.echo = !switch(value)?,
@@ -200,9 +200,9 @@ impl Settings {
             "trusted-proxy" if values == ["none"] => hub.trusted_proxies = Vec::new(),
             "trusted-proxy" => hub.trusted_proxies = each(values, parsed)?,
             "proxy-protocol" => hub.proxy_protocol = switch(value)?,
-            "tls-cert" => self.tls.cert = file(value),
-            "tls-key" => self.tls.key = file(value),
-            "tls-client-ca" => self.tls.client_ca = file(value),
+            "tls-cert" => self.tls.cert = file(value)?,
+            "tls-key" => self.tls.key = file(value)?,
+            "tls-client-ca" => self.tls.client_ca = file(value)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -222,9 +222,9 @@ impl Settings {
         match name {
             "allow-origin" => hub.handshake.allowed_origins = each(values, parsed)?,
             "publish" => access.publish = word(value, &PUBLISH)?,
-            "tokens" => access.tokens = file(value),
+            "tokens" => access.tokens = file(value)?,
             "token-in-query" => access.token_in_query = switch(value)?,
-            "ticket-key" => access.ticket_key = file(value),
+            "ticket-key" => access.ticket_key = file(value)?,
             "reject-with" => hub.reject_with = word(value, &REJECT_WITH)?,
             _ => return Ok(false),
         }

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// Where a server is asked if nothing else is said.
@@ -16,6 +17,9 @@ const DEFAULT_PATH: &str = "/healthz";
 
 /// How long connecting, and each step of asking, may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long all of it may take: less than whoever checks health waits.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Addresses that a name may stand for, and are tried.
 const MAX_ADDRESSES: usize = 4;
@@ -62,7 +66,7 @@ pub(crate) fn run(arguments: &[OsString], admin: Option<OsString>) -> Outcome {
         Ok(target) => target,
         Err(why) => return Outcome::Misused(format!("{why}: {url}")),
     };
-    match target.ask() {
+    match target.ask_in_time() {
         Ok(start) if start == HEALTHY => Outcome::Healthy,
         Ok(start) => {
             let start = String::from_utf8_lossy(&start);
@@ -81,7 +85,7 @@ fn reason(error: &io::Error) -> String {
 }
 
 /// Whom to ask, and for what.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Target {
     Tcp { authority: String, path: String },
     Unix(PathBuf),
@@ -130,6 +134,18 @@ impl Target {
         };
         let path = path.to_owned();
         Ok(Self::Tcp { authority, path })
+    }
+
+    /// The first bytes of the answer. A Unix socket whose queue is full, or a server that sends a
+    /// byte now and then, would be waited for longer; who asks is left to the end of the process.
+    fn ask_in_time(&self) -> io::Result<Vec<u8>> {
+        let (sender, receiver) = channel();
+        let target = self.clone();
+        // If nobody waits for it any more, it is not needed.
+        std::thread::spawn(move || drop(sender.send(target.ask())));
+        receiver
+            .recv_timeout(DEADLINE)
+            .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
     }
 
     /// The first bytes of the answer.

@@ -91,6 +91,7 @@ fn serve(arguments: &Arguments, log: &mut Option<LogWriter>) -> Result<(), Failu
     let loaded = Loaded::load(arguments).map_err(Failure::usage)?;
     let Loaded {
         mut settings,
+        has_file,
         access,
     } = loaded;
     if settings.explain_memory {
@@ -123,6 +124,7 @@ fn serve(arguments: &Arguments, log: &mut Option<LogWriter>) -> Result<(), Failu
         arguments,
         descriptor_limit,
         gate: Gate::new(Broadcast::new(settings.echo), access),
+        has_file,
         settings,
     };
     match service.run().map_err(Failure::run_time)? {

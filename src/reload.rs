@@ -22,6 +22,8 @@ use crate::descriptors::settle_max_connections;
 /// All that can be replaced, read and checked.
 pub(crate) struct Loaded {
     pub(crate) settings: Settings,
+    /// Whether the file of settings says something.
+    pub(crate) has_file: bool,
     pub(crate) access: Access,
 }
 
@@ -37,7 +39,11 @@ impl Loaded {
         certificates::load(&settings.tls, &mut settings.server)
             .map_err(ConfigError::Contradiction)?;
         let access = Access::load(&settings.access).map_err(ConfigError::Contradiction)?;
-        Ok(Self { settings, access })
+        Ok(Self {
+            settings,
+            has_file: file.is_some_and(|file| !file.is_empty()),
+            access,
+        })
     }
 }
 
@@ -47,6 +53,7 @@ pub(crate) struct Service<'a> {
     pub(crate) arguments: &'a Arguments,
     pub(crate) descriptor_limit: Option<u64>,
     pub(crate) gate: Gate<Broadcast>,
+    pub(crate) has_file: bool,
     /// What holds now.
     pub(crate) settings: Settings,
 }
@@ -77,8 +84,13 @@ impl Service<'_> {
         let loaded = Loaded::load(self.arguments)?;
         let Loaded {
             mut settings,
+            has_file,
             access,
         } = loaded;
+        if self.has_file && !has_file {
+            // Somebody is about to write it, or a disk was full: credentials may be named in it.
+            return Err("the file of settings is empty".into());
+        }
         settle_max_connections(&mut settings, self.descriptor_limit);
         let server_changes = self.server.reconfigure(settings.server.clone())?;
         // 2. What cannot.
@@ -88,6 +100,7 @@ impl Service<'_> {
             report.note(&"credentials=other", false);
         }
         self.gate = gate;
+        self.has_file = has_file;
         // 3. What has come of it.
         for change in server_changes {
             report.note(&change, change.needs_restart);

@@ -246,6 +246,22 @@ fn unknown_flags_are_refused_with_the_nearest_one() {
     check_refused(&mut fanfare(&["--path"]), &["'--path'"]);
 }
 
+/// What `--tokens "$FORGOTTEN"` comes to must not be a server without credentials.
+#[test]
+fn a_file_that_is_named_by_nothing_is_refused() {
+    for flag in [
+        "--tokens",
+        "--ticket-key",
+        "--config",
+        "--tls-cert",
+        "--tls-key",
+        "--tls-client-ca",
+    ] {
+        let said = format!("{flag}: '' names no file");
+        check_refused(&mut fanfare(&[flag, ""]), &[&said]);
+    }
+}
+
 #[test]
 fn bad_values_are_named() {
     for (flag, value, why) in [
@@ -261,6 +277,13 @@ fn bad_values_are_named() {
         ("--listen", "8080", "is not an address like 127.0.0.1:8080"),
         ("--path", "/ws/", "path must be like /ws"),
         ("--subprotocol", "a b", "subprotocol must be a token"),
+        ("--max-handshakes", "x", "is not a count like"),
+        ("--accept-rate", "1:2:3", "is not a rate like"),
+        ("--slow-policy", "wait", "is none of close, drop, latest"),
+        ("--trusted-proxy", "proxy", "is not an address, a range"),
+        ("--unix-mode", "rw", "is not a mode like 660"),
+        ("--publish", "some", "is none of any, token, none"),
+        ("--admin", "9090", "is not an address like"),
     ] {
         let said = format!("{flag}: '{value}'");
         check_refused(&mut fanfare(&[flag, value]), &[&said, why]);

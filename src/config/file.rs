@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::values::file;
 use super::{ConfigError, Settings};
 use crate::cli::{Arguments, nearest};
 use crate::flags::{FLAGS, Flag};
@@ -36,7 +37,7 @@ impl ConfigFile {
         arguments: &Arguments,
         environment: &[(OsString, OsString)],
     ) -> Result<Option<Self>, ConfigError> {
-        let Some(path) = path(arguments, environment) else {
+        let Some(path) = path(arguments, environment)? else {
             return Ok(None);
         };
         let text = small_file::read(&path, MAX_FILE).map_err(|error| ConfigError::Unreadable {
@@ -97,6 +98,11 @@ impl ConfigFile {
     pub(super) fn entries(&self) -> &[Entry] {
         &self.entries
     }
+
+    /// Whether it says nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
 }
 
 impl Settings {
@@ -146,15 +152,23 @@ fn flag(name: &str) -> Result<&'static Flag, String> {
 }
 
 /// Where the file is.
-fn path(arguments: &Arguments, environment: &[(OsString, OsString)]) -> Option<PathBuf> {
-    let flag = FLAGS.iter().find(|flag| flag.name == "config")?;
-    let said = arguments.values(flag).and_then(<[String]>::last);
-    let path = said.map(OsString::from).or_else(|| {
-        let variable = flag.variable()?;
-        let (_, value) = environment.iter().find(|(name, _)| *name == *variable)?;
-        Some(value.clone())
-    })?;
-    (path != "none" && !path.is_empty()).then(|| PathBuf::from(path))
+fn path(
+    arguments: &Arguments,
+    environment: &[(OsString, OsString)],
+) -> Result<Option<PathBuf>, ConfigError> {
+    let flag = FLAGS.iter().find(|flag| flag.name == "config");
+    let flag = flag.expect("it is in the table");
+    if let Some(said) = arguments.values(flag).and_then(<[String]>::last) {
+        return file(said).map_err(|why| ConfigError::Invalid {
+            setting: "--config".to_owned(),
+            why,
+        });
+    }
+    let variable = flag.variable().expect("it is a setting");
+    let said = environment.iter().find(|(name, _)| *name == *variable);
+    let path = said.map(|(_, value)| PathBuf::from(value));
+    // An empty variable counts as unset, whatever it is for.
+    Ok(path.filter(|path| path != Path::new("none") && !path.as_os_str().is_empty()))
 }
 
 #[cfg(test)]
@@ -279,9 +293,10 @@ mod tests {
             };
             path(&arguments, &[("FANFARE_CONFIG".into(), variable.into())])
         };
-        assert_eq!(place("", ""), None);
-        assert_eq!(place("", "/v"), Some("/v".into()));
-        assert_eq!(place("--config /f", "/v"), Some("/f".into()));
-        assert_eq!(place("--config none", "/v"), None);
+        assert_eq!(place("", ""), Ok(None));
+        assert_eq!(place("", "/v"), Ok(Some("/v".into())));
+        assert_eq!(place("--config /f", "/v"), Ok(Some("/f".into())));
+        assert_eq!(place("--config none", "/v"), Ok(None));
+        assert!(place("--config=", "/v").is_err());
     }
 }

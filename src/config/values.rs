@@ -94,9 +94,9 @@ pub(super) fn rate(text: &str) -> Result<Option<Rate>, String> {
         return Ok(None);
     }
     let (per_second, burst) = text.split_once(':').unwrap_or((text, text));
-    let number = |text: &str| match size(text) {
+    let number = |part: &str| match size(part) {
         Ok(number) => u64::try_from(number).map_err(|_| format!("'{text}' is too large")),
-        Err(_) if text.bytes().all(|byte| byte == b'0') && !text.is_empty() => {
+        Err(_) if part.bytes().all(|byte| byte == b'0') && !part.is_empty() => {
             Err("must be at least 1".to_owned())
         }
         Err(_) => Err(format!("'{text}' is not a rate like 10, 10:50 or 64K:1M")),
@@ -125,9 +125,14 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String
     })
 }
 
-/// Reads where a file is, unless it is `none`.
-pub(super) fn file(text: &str) -> Option<PathBuf> {
-    (text != "none" && !text.is_empty()).then(|| PathBuf::from(text))
+/// Reads where a file is, unless it is `none`. Nothing is not `none`: it is what a variable of the
+/// shell comes to that was never set, and a server without its credentials is open to all.
+pub(super) fn file(text: &str) -> Result<Option<PathBuf>, String> {
+    match text {
+        "" => Err("'' names no file: say none if there is none".to_owned()),
+        "none" => Ok(None),
+        path => Ok(Some(PathBuf::from(path))),
+    }
 }
 
 /// Reads a number of bytes, one at least.
@@ -278,6 +283,13 @@ mod tests {
         for text in ["", "1000", "668", "rw", "+7", "0o660"] {
             assert_eq!(mode(text), Err(format!("'{text}' is not a mode like 660")));
         }
+    }
+
+    #[test]
+    fn files_are_named_or_none() {
+        assert_eq!(file("none"), Ok(None));
+        assert_eq!(file("/a"), Ok(Some(PathBuf::from("/a"))));
+        assert!(file("").is_err(), "that of a variable that was forgotten");
     }
 
     #[test]

@@ -34,8 +34,8 @@ impl Server {
     /// Replaces the settings while the server runs, and returns what has changed. For what that
     /// means to those who are connected see [`Hub::reconfigure`](crate::Hub::reconfigure).
     ///
-    /// `listen`, `admin`, `unix_mode` and `reuse_port` stay as they are; changes of them are
-    /// returned as those that [need a restart](Change::needs_restart). A stop that is under way
+    /// `listen`, `admin`, `unix_mode`, `reuse_port`, and whether TLS is spoken at all, stay as they
+    /// are; changes of them are returned as those that [need a restart](Change::needs_restart). A stop that is under way
     /// goes on as it was begun.
     ///
     /// # Errors
@@ -59,6 +59,10 @@ impl Server {
         self.config.admin = old.admin;
         self.config.unix_mode = old.unix_mode;
         self.config.reuse_port = old.reuse_port;
+        #[cfg(feature = "tls")]
+        if self.config.tls.is_some() != old.tls.is_some() {
+            self.config.tls = old.tls;
+        }
         Ok(changes.0)
     }
 }
@@ -93,7 +97,11 @@ impl ServerConfig {
         changes.at_restart("unix_mode", &self.unix_mode, unix_mode);
         changes.at_restart("reuse_port", &self.reuse_port, reuse_port);
         #[cfg(feature = "tls")]
-        changes.live("tls", &self.tls, tls);
+        if self.tls.is_some() == tls.is_some() {
+            changes.live("tls", &self.tls, tls);
+        } else {
+            changes.at_restart("tls", &self.tls, tls);
+        }
         changes.live("drain_delay", &self.drain_delay, drain_delay);
         changes.live("drain_time", &self.drain_time, drain_time);
         changes.live("shutdown_timeout", &self.shutdown_timeout, shutdown_timeout);

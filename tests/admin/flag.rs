@@ -3,9 +3,10 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use crate::peer::Peer;
-use crate::process::Process;
+use crate::process::{Process, now};
 
 /// The binary, with this environment and nothing else.
 fn fanfare(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -119,6 +120,36 @@ fn who_is_no_server_is_not_healthy() {
             serve.join().expect("it was asked");
         });
     }
+}
+
+/// A byte now and then is no answer, and a health check that goes on is none.
+#[test]
+fn a_health_check_ends_whatever_the_server_does() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/", listener.local_addr().expect("it is bound"));
+    std::thread::scope(|scope| {
+        let serve = scope.spawn(|| {
+            let (mut stream, _) = listener.accept().expect("it is asked");
+            let (_never, nothing) = std::sync::mpsc::channel::<()>();
+            for byte in b"HTTP/1.1 200 OK" {
+                // A pace, not a wait for something.
+                let _ = nothing.recv_timeout(Duration::from_millis(700));
+                if stream.write_all(&[*byte]).is_err() {
+                    return;
+                }
+            }
+        });
+        let begun = now();
+        let (code, why) = ends(&["healthcheck", &url], &[]);
+        assert_eq!(code, Some(1), "{why}");
+        assert!(why.contains("no answer in time"), "{why}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(9),
+            "{:?}",
+            begun.elapsed()
+        );
+        serve.join().expect("it ends");
+    });
 }
 
 #[test]

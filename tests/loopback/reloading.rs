@@ -77,7 +77,7 @@ fn origins_are_reloaded_and_whoever_is_there_stays() {
     assert_eq!(server.status(&request), "101");
     there.check_echo();
     assert_eq!(server.hang_up(), "reloaded, nothing changed");
-    server.reload("");
+    server.reload("no-echo = off\n");
     assert_eq!(server.status(&request), "403");
     there.check_echo();
 }
@@ -124,7 +124,7 @@ fn counts_are_reloaded_and_nobody_is_dropped() {
     a.check_echo();
     b.expect_text("are you there?");
     // Without the line there are as many as descriptors again.
-    server.reload("");
+    server.reload("no-echo = off\n");
     b.check_echo();
     Peer::open(server.address, "/ws/another").check_echo();
 }
@@ -248,6 +248,21 @@ fn a_bad_file_changes_nothing() {
         server.reload("max-connections = 3\n"),
         "reloaded max_connections=2..3"
     );
+}
+
+/// Who writes a file empties it first: what it said must not be lost because of that.
+#[test]
+fn a_file_that_has_become_empty_changes_nothing() {
+    let server = Reloading::start("empty", &[], "max-rooms = 7\n");
+    for nothing in ["", "# soon\n\n"] {
+        let line = server.reload(nothing);
+        assert!(
+            line.contains("not reloaded") && line.contains("empty"),
+            "{line}"
+        );
+    }
+    let line = server.reload("max-rooms = 8\n");
+    assert!(line.contains("max_rooms=7..8"), "{line}");
 }
 
 #[test]
