@@ -35,8 +35,8 @@ impl Server {
     /// means to those who are connected see [`Hub::reconfigure`](crate::Hub::reconfigure).
     ///
     /// `listen`, `admin`, `unix_mode`, `reuse_port`, and whether TLS is spoken at all, stay as they
-    /// are; changes of them are returned as those that [need a restart](Change::needs_restart). A stop that is under way
-    /// goes on as it was begun.
+    /// are; changes of them are returned as those that
+    /// [need a restart](Change::needs_restart). A stop that is under way goes on as it was begun.
     ///
     /// # Errors
     /// The first relation between the settings that does not hold; nothing has changed then.
