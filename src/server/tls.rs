@@ -334,13 +334,26 @@ mod tests {
     fn files_without_an_end_and_files_of_junk_are_refused() {
         let endless = TlsConfig::from_pem_files(Path::new("/dev/zero"), &file("server.key"), None);
         let said = endless.expect_err("there is no end").to_string();
-        assert_eq!(
-            said,
-            "/dev/zero: over 1048576 bytes, which is no file of certificates or keys"
-        );
+        assert_eq!(said, "cannot read /dev/zero: not a regular file");
         let folder = std::env::temp_dir().join(format!("fanfare-tls-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let junk = folder.join("junk.pem");
+        // As long as it is allowed to be, and a byte longer; of zeros that take no room.
+        for (len, said) in [
+            (MAX_PEM_BYTES, "no certificate in it"),
+            (
+                MAX_PEM_BYTES + 1,
+                "over 1048576 bytes, which is no file of certificates or keys",
+            ),
+        ] {
+            File::create(&junk).unwrap().set_len(len).unwrap();
+            let config = TlsConfig::from_pem_files(&junk, &file("server.key"), None);
+            let error = config.expect_err("it is too long, or empty").to_string();
+            assert!(
+                error.starts_with(&format!("{}: {said}", junk.display())),
+                "{error}"
+            );
+        }
         for (content, start) in [
             (
                 "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
