@@ -125,8 +125,13 @@ impl Hub {
             }
             return;
         }
-        let trusts = |address| self.config.trusts(Peer::Inet((address, 0).into()));
-        let address = forwarded::client_address(request, trusts);
+        // It may have been trusted when it connected, and not be any more.
+        let address = if self.config.trusts(peer) {
+            let trusts = |address| self.config.trusts(Peer::Inet((address, 0).into()));
+            forwarded::client_address(request, trusts)
+        } else {
+            None
+        };
         self.settle_address(id, address.map_or(peer, Peer::Inet));
     }
 

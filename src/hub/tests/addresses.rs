@@ -39,6 +39,18 @@ impl World {
 }
 
 #[test]
+fn who_is_not_trusted_any_more_is_not_believed() {
+    let mut world = world(false);
+    let field = "X-Forwarded-For: 192.0.2.1\r\n";
+    let [early, late] = [world.accept_from(PROXY), world.accept_from(PROXY)];
+    assert_eq!(world.taken_for(early, field), "192.0.2.1");
+    let mut config = world.hub.config().clone();
+    config.trusted_proxies.clear();
+    world.hub.reconfigure(config, world.now).unwrap();
+    assert_eq!(world.taken_for(late, field), PROXY);
+}
+
+#[test]
 fn a_trusted_proxy_is_believed_and_a_stranger_is_not() {
     let mut world = world(false);
     let field = "X-Forwarded-For: 192.0.2.1\r\n";
