@@ -278,6 +278,11 @@ fn operators_may_be_hostile() {
     });
     let peak = ground.server.memory("VmHWM:");
     println!("operators' address: {} KiB at most", peak / 1024);
-    assert!(peak < MAX_MEMORY, "{peak} bytes");
+    // A sanitizer keeps what was freed, to see who uses it, and books of its own.
+    if std::env::var_os("SANITIZER").is_some() {
+        println!("under a sanitizer that says nothing of the server");
+    } else {
+        assert!(peak < MAX_MEMORY, "{peak} bytes");
+    }
     ground.end();
 }
