@@ -73,6 +73,8 @@ pub(crate) fn play(index: usize, address: SocketAddr, seed: u64, parent: &Parent
             crowd.replace();
         }
     }
+    // Those who came in the last moment.
+    crowd.ask(true);
     crowd.rest(&mut events, &mut buffer);
     tell("quiet");
     while !parent.has_said("leave") {
