@@ -69,6 +69,8 @@
 //! | full, or draining | 503 |
 //! | another HTTP version than 1.1 | 505 |
 
+#[cfg(feature = "redis")]
+pub mod backplane;
 pub mod hub;
 pub mod protocol;
 pub mod server;

@@ -89,17 +89,39 @@ fn lines_with(folder: &str, words: &[&str]) -> Vec<String> {
 fn rings_depend_inwards_only() {
     let outward = lines_with(
         "src/protocol",
-        &["crate::hub", "crate::server", "crate::config"],
+        &[
+            "crate::hub",
+            "crate::backplane",
+            "crate::server",
+            "crate::config",
+        ],
     );
     assert!(
         outward.is_empty(),
         "protocol names an outer ring:\n{}",
         outward.join("\n")
     );
-    let outward = lines_with("src/hub", &["crate::server", "crate::config", "crate::cli"]);
+    let outward = lines_with(
+        "src/hub",
+        &[
+            "crate::backplane",
+            "crate::server",
+            "crate::config",
+            "crate::cli",
+        ],
+    );
     assert!(
         outward.is_empty(),
         "hub names an outer ring:\n{}",
+        outward.join("\n")
+    );
+    let outward = lines_with(
+        "src/backplane",
+        &["crate::hub", "crate::server", "crate::config", "crate::cli"],
+    );
+    assert!(
+        outward.is_empty(),
+        "backplane names an outer ring, or the hub:\n{}",
         outward.join("\n")
     );
     let outward = lines_with("src/server", &["crate::config", "crate::cli"]);
@@ -136,7 +158,7 @@ fn the_inner_rings_know_no_world() {
         "Atomic",
         "tempfile",
     ];
-    for ring in ["src/protocol", "src/hub"] {
+    for ring in ["src/protocol", "src/hub", "src/backplane"] {
         let found = lines_with(ring, &world);
         assert!(
             found.is_empty(),
