@@ -14,12 +14,15 @@
 //! 7. wait until [`Backplane::next_deadline`].
 
 mod config;
+mod envelope;
+pub mod resp;
 
 use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
 
 pub use config::{BackplaneConfig, Credentials, DeliveryOrder, Endpoint, Format, Mode, Target};
+pub use envelope::{Envelope, EnvelopeError, Parsed};
 
 use crate::protocol::MessageKind;
 

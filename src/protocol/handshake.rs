@@ -169,13 +169,18 @@ pub(crate) fn room_name(part: &str) -> Result<String, HandshakeError> {
             byte => byte,
         });
     }
-    if name.is_empty() || name.len() > MAX_ROOM {
+    if name.is_empty() {
         return Err(HandshakeError::InvalidRoom);
     }
     String::from_utf8(name)
         .ok()
-        .filter(|name| !name.contains(char::is_control))
+        .filter(|name| is_room_name(name))
         .ok_or(HandshakeError::InvalidRoom)
+}
+
+/// Whether a room may be called so. The default room has no name, which is one here.
+pub(crate) fn is_room_name(name: &str) -> bool {
+    name.len() <= MAX_ROOM && !name.contains(char::is_control)
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ pub use connection::Connection;
 pub use error::{HandshakeError, ProtocolError};
 pub use event::Event;
 pub use frame::{EncodedHeader, FrameHeader};
+#[cfg(feature = "redis")]
+pub(crate) use handshake::is_room_name;
 pub(crate) use handshake::room_name;
 pub use handshake::{Handshake, Upgrade};
 pub use input::Input;
