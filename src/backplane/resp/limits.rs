@@ -34,8 +34,8 @@ impl RespLimits {
     /// The first and the last entry, as `XINFO STREAM` shows them.
     const MORE_MESSAGES: usize = 2;
 
-    /// The bounds where messages have at most `max_message_size` bytes, and one reply brings at most
-    /// so many `messages`: the `COUNT` of `XREAD`, or 1.
+    /// The bounds where messages have at most `max_message_size` bytes, and one reply brings at
+    /// most so many `messages`: the `COUNT` of `XREAD`, or 1.
     pub const fn new(max_message_size: usize, messages: usize) -> Self {
         let max_bulk = max_message_size.saturating_add(Self::BULK_MARGIN);
         Self {

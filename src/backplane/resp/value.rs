@@ -88,8 +88,8 @@ impl Value {
         }
     }
 
-    /// What a map has for a key: the first, should there be several. RESP 2 writes a map as an array
-    /// in which keys and values take turns, which will do as well.
+    /// What a map has for a key: the first, should there be several. RESP 2 writes a map as an
+    /// array in which keys and values take turns, which will do as well.
     pub fn map_get(&self, key: &[u8]) -> Option<&Value> {
         match self {
             Self::Map(pairs) => {
