@@ -31,7 +31,7 @@ const MAX_AHEAD: usize = 16;
 pub(super) struct Aggregate {
     kind: AggregateKind,
     count: usize,
-    elements: Vec<Value>,
+    pub(super) elements: Vec<Value>,
 }
 
 impl Aggregate {

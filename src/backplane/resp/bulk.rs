@@ -38,7 +38,7 @@ pub(super) struct Bulk {
     kind: BulkKind,
     len: usize,
     /// Never takes more memory than twice what has arrived, or [`MAX_AHEAD`], or `len`.
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// Bytes of the line end behind it that have arrived.
     ended: usize,
 }

@@ -149,3 +149,6 @@ impl Decoder {
         self.place(value)
     }
 }
+
+#[cfg(test)]
+mod tests;

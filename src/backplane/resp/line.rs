@@ -9,8 +9,8 @@ use super::error::RespError;
 #[derive(Debug, Default)]
 pub(super) struct Line {
     /// What came in earlier pieces; its last byte may be the CR of the line's end.
-    kept: Vec<u8>,
-    /// Bytes that were searched for the line's end.
+    pub(super) kept: Vec<u8>,
+    /// Bytes that were searched for an end, over and over if that happens.
     #[cfg(test)]
     pub(super) looked_at: usize,
 }

@@ -132,3 +132,106 @@ impl Value {
         self.as_error()?.split(|byte| *byte == b' ').next()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::Bulk(text.as_bytes().to_vec())
+    }
+
+    fn simple(text: &str) -> Value {
+        Value::Simple(text.as_bytes().to_vec())
+    }
+
+    fn error(text: &str) -> Value {
+        Value::Error(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn strings_of_any_sort_are_bytes_and_nothing_else_is() {
+        let verbatim = Value::Verbatim {
+            format: *b"txt",
+            text: b"a".to_vec(),
+        };
+        for value in [simple("a"), bulk("a"), verbatim] {
+            assert_eq!(value.as_bytes(), Some(b"a".as_slice()));
+            assert_eq!(value.as_str(), Some("a"));
+            assert_eq!(value.into_bytes(), Some(b"a".to_vec()));
+        }
+        let not_text = Value::Bulk(vec![0xFF]);
+        assert_eq!(not_text.as_bytes(), Some([0xFF].as_slice()));
+        assert_eq!(not_text.as_str(), None);
+        let number = |text: &str| Value::BigNumber(text.as_bytes().to_vec());
+        for value in [error("a"), Value::Null, Value::Integer(1), number("1")] {
+            assert_eq!(value.as_bytes(), None);
+            assert_eq!(value.into_bytes(), None);
+        }
+    }
+
+    #[test]
+    fn a_number_is_no_text() {
+        assert_eq!(Value::Integer(-1).as_int(), Some(-1));
+        assert_eq!(bulk("1").as_int(), None);
+        assert_eq!(Value::Boolean(true).as_int(), None);
+    }
+
+    #[test]
+    fn arrays_sets_and_pushes_have_elements() {
+        let elements = vec![bulk("a"), Value::Null];
+        for value in [Value::Array, Value::Set, Value::Push].map(|kind| kind(elements.clone())) {
+            assert_eq!(value.as_array(), Some(elements.as_slice()));
+            assert_eq!(value.into_array(), Some(elements.clone()));
+        }
+        assert_eq!(bulk("a").as_array(), None);
+        assert_eq!(Value::Map(Vec::new()).into_array(), None);
+    }
+
+    #[test]
+    fn a_map_is_asked_by_its_keys() {
+        let map = Value::Map(vec![
+            (bulk("role"), bulk("master")),
+            (simple("proto"), Value::Integer(3)),
+            (Value::Integer(1), bulk("of a number")),
+            (bulk("role"), bulk("second")),
+        ]);
+        assert_eq!(map.map_get(b"role"), Some(&bulk("master")));
+        assert_eq!(map.map_get(b"proto"), Some(&Value::Integer(3)));
+        assert_eq!(map.map_get(b"master"), None, "a value is no key");
+        assert_eq!(map.map_get(b"1"), None);
+        assert_eq!(bulk("role").map_get(b"role"), None);
+    }
+
+    #[test]
+    fn an_array_in_pairs_is_a_map_as_well() {
+        let array = Value::Array(vec![bulk("a"), bulk("b"), bulk("b"), bulk("c"), bulk("d")]);
+        assert_eq!(array.map_get(b"a"), Some(&bulk("b")));
+        assert_eq!(array.map_get(b"b"), Some(&bulk("c")), "not the value");
+        assert_eq!(array.map_get(b"d"), None, "nothing belongs to it");
+    }
+
+    #[test]
+    fn an_error_has_a_code() {
+        let moved = error("MOVED 3999 127.0.0.1:6381");
+        assert!(moved.is_error());
+        assert_eq!(moved.error_code(), Some(b"MOVED".as_slice()));
+        assert_eq!(
+            moved.as_error(),
+            Some(b"MOVED 3999 127.0.0.1:6381".as_slice())
+        );
+        assert_eq!(error("LOADING").error_code(), Some(b"LOADING".as_slice()));
+        assert_eq!(error("").error_code(), Some(b"".as_slice()));
+        assert!(!simple("ERR").is_error());
+        assert_eq!(simple("ERR").error_code(), None);
+    }
+
+    #[test]
+    fn ok_and_null_are_themselves_alone() {
+        assert!(simple("OK").is_ok());
+        assert!(!simple("ok").is_ok());
+        assert!(!bulk("OK").is_ok());
+        assert!(Value::Null.is_null());
+        assert!(!bulk("").is_null());
+    }
+}
