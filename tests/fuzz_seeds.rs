@@ -57,9 +57,12 @@ fn every_seed_passes() {
     );
 }
 
+/// The targets of what is built with the feature `redis` alone.
+const OF_REDIS: [&str; 2] = ["envelope", "resp"];
+
 #[test]
 fn targets_seeds_and_programs_have_the_same_names() {
-    let names: BTreeSet<String> = targets::TARGETS
+    let mut names: BTreeSet<String> = targets::TARGETS
         .iter()
         .map(|(name, _)| (*name).to_owned())
         .collect();
@@ -68,6 +71,10 @@ fn targets_seeds_and_programs_have_the_same_names() {
         targets::TARGETS.len(),
         "a name stands for two targets"
     );
+    for name in OF_REDIS {
+        let is_new = names.insert(name.to_owned());
+        assert_eq!(is_new, cfg!(not(feature = "redis")), "{name}");
+    }
     assert_eq!(stems("seeds"), names);
     assert_eq!(stems("fuzz_targets"), names);
 }

@@ -11,6 +11,8 @@ pub mod close_payload;
 pub mod connection;
 pub mod connection_vs_reference;
 pub mod connection_vs_tungstenite;
+#[cfg(feature = "redis")]
+pub mod envelope;
 pub mod forwarded;
 pub mod frame_header;
 pub mod handshake;
@@ -24,6 +26,8 @@ mod hub_world;
 mod plan;
 pub mod proxy_header;
 mod reference;
+#[cfg(feature = "redis")]
+pub mod resp;
 mod strict_request;
 pub mod utf8;
 
@@ -31,11 +35,13 @@ pub mod utf8;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its file, its binary and its folder of seeds.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: &[(&str, Target)] = &[
     ("close_payload", close_payload::run),
     ("connection", connection::run),
     ("connection_vs_reference", connection_vs_reference::run),
     ("connection_vs_tungstenite", connection_vs_tungstenite::run),
+    #[cfg(feature = "redis")]
+    ("envelope", envelope::run),
     ("forwarded", forwarded::run),
     ("frame_header", frame_header::run),
     ("handshake", handshake::run),
@@ -43,5 +49,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("http_head", http_head::run),
     ("hub", hub::run),
     ("proxy_header", proxy_header::run),
+    #[cfg(feature = "redis")]
+    ("resp", resp::run),
     ("utf8", utf8::run),
 ];
