@@ -13,15 +13,26 @@
 //!    [`Backplane::written`];
 //! 7. wait until [`Backplane::next_deadline`].
 
+mod backoff;
 mod config;
+mod delivery;
+mod echoes;
+mod entry;
 mod envelope;
+mod histogram;
+mod metrics;
+mod origins;
+mod peers;
+mod queue;
+mod reasons;
 pub mod resp;
+mod ring;
 
 use std::fmt;
-use std::rc::Rc;
 use std::time::Instant;
 
 pub use config::{BackplaneConfig, Credentials, DeliveryOrder, Endpoint, Format, Mode, Target};
+pub use delivery::Delivery;
 pub use envelope::{Envelope, EnvelopeError, Parsed};
 
 use crate::protocol::MessageKind;
@@ -85,37 +96,6 @@ pub enum Health {
     Degraded,
     /// There is no connection that carries them.
     Down,
-}
-
-/// Something that local members of a room hear now.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    room: Rc<str>,
-    kind: MessageKind,
-    payload: Rc<[u8]>,
-    exempt: Option<u64>,
-}
-
-impl Delivery {
-    /// The room's name.
-    pub fn room(&self) -> &str {
-        &self.room
-    }
-
-    /// Text or binary. Text is UTF-8.
-    pub fn kind(&self) -> MessageKind {
-        self.kind
-    }
-
-    /// What was said.
-    pub fn payload(&self) -> &[u8] {
-        &self.payload
-    }
-
-    /// Who does not hear it: what [`Backplane::publish`] was told.
-    pub fn exempt(&self) -> Option<u64> {
-        self.exempt
-    }
 }
 
 /// Something that happened and that whoever runs the server may want to read of.

@@ -1,0 +1,101 @@
+//! What local members of a room hear.
+
+use std::rc::Rc;
+
+use super::entry::Entry;
+use crate::protocol::MessageKind;
+
+/// Something that local members of a room hear now.
+#[derive(Clone, Debug)]
+pub struct Delivery(Source);
+
+/// Where a delivery comes from.
+#[derive(Clone, Debug)]
+enum Source {
+    /// This server; through Redis or without.
+    Own(Rc<Entry>),
+    /// Another server, or a program that publishes. The room's name and the payload lie in what
+    /// Redis brought: nothing of it is copied.
+    Foreign {
+        kind: MessageKind,
+        bytes: Vec<u8>,
+        room_len: usize,
+        payload_len: usize,
+    },
+}
+
+impl Delivery {
+    /// A message of this server's own.
+    pub(super) fn own(entry: Rc<Entry>) -> Self {
+        Self(Source::Own(entry))
+    }
+
+    /// Somebody else's message, as it came. Of `bytes` the payload is the end, and the room's name
+    /// lies in front of it: so in an envelope, and with no name in what came without one. Both are
+    /// checked: the name is UTF-8, and so is the payload of a text.
+    pub(super) fn foreign(
+        kind: MessageKind,
+        bytes: Vec<u8>,
+        room_len: usize,
+        payload_len: usize,
+    ) -> Self {
+        assert!(room_len + payload_len <= bytes.len(), "they lie in it");
+        Self(Source::Foreign {
+            kind,
+            bytes,
+            room_len,
+            payload_len,
+        })
+    }
+
+    /// The room's name.
+    pub fn room(&self) -> &str {
+        match &self.0 {
+            Source::Own(entry) => entry.room(),
+            Source::Foreign {
+                bytes,
+                room_len,
+                payload_len,
+                ..
+            } => {
+                let end = bytes.len() - payload_len;
+                std::str::from_utf8(&bytes[end - room_len..end]).expect("its name is checked")
+            }
+        }
+    }
+
+    /// Text or binary. Text is UTF-8.
+    pub fn kind(&self) -> MessageKind {
+        match &self.0 {
+            Source::Own(entry) => entry.kind(),
+            Source::Foreign { kind, .. } => *kind,
+        }
+    }
+
+    /// What was said.
+    pub fn payload(&self) -> &[u8] {
+        match &self.0 {
+            Source::Own(entry) => entry.payload(),
+            Source::Foreign {
+                bytes, payload_len, ..
+            } => &bytes[bytes.len() - payload_len..],
+        }
+    }
+
+    /// Who does not hear it: what [`Backplane::publish`](super::Backplane::publish) was told.
+    pub fn exempt(&self) -> Option<u64> {
+        match &self.0 {
+            Source::Own(entry) => entry.exempt(),
+            Source::Foreign { .. } => None,
+        }
+    }
+
+    /// What it takes in memory, in bytes.
+    pub(super) fn cost(&self) -> usize {
+        let held = match &self.0 {
+            Source::Own(entry) => entry.cost(),
+            Source::Foreign { bytes, .. } => bytes.capacity(),
+        };
+        size_of::<Self>() + held
+    }
+}

@@ -1,0 +1,225 @@
+//! What has happened between this server and Redis, in numbers.
+
+use std::fmt::{Display, Write};
+use std::time::Duration;
+
+use super::envelope::EnvelopeError;
+use super::histogram::Histogram;
+use super::reasons::{Dropped, Lost, Misconfigured};
+
+/// Counters since the backplane was made. They only grow; what *is* now is a [`Gauges`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Metrics {
+    /// Messages given to Redis for the first time.
+    pub(super) published: u64,
+    /// Messages that Redis has acknowledged.
+    pub(super) acked: u64,
+    /// Messages given to Redis once more: the connection they went by was lost.
+    pub(super) resent: u64,
+    /// Messages of others, delivered.
+    pub(super) received: u64,
+    /// Messages of others that had been heard before.
+    pub(super) duplicates: u64,
+    /// Messages of others that are missing by their numbers.
+    pub(super) gaps: u64,
+    /// Entries of the stream that were gone before they were read.
+    pub(super) missed: u64,
+    /// Own messages that the stream had lost, and that were added anew.
+    pub(super) replayed: u64,
+    /// Messages published by `PUBLISH` since the stream had no room for them.
+    pub(super) diverted: u64,
+    /// Own messages that were heard locally before they came back: Redis was late or away.
+    pub(super) local: u64,
+    reconnects: [u64; Lost::ALL.len()],
+    dropped: [u64; Dropped::ALL.len()],
+    rejected: [u64; EnvelopeError::ALL.len()],
+    config_errors: [u64; Misconfigured::ALL.len()],
+    echoes: Histogram,
+}
+
+/// How things are.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Gauges {
+    /// Whether messages go to Redis.
+    pub(super) is_up: bool,
+    /// Whether local members hear each other without it.
+    pub(super) is_degraded: bool,
+    /// What waits for an acknowledgement, in bytes.
+    pub(super) queue_bytes: usize,
+    /// For how long the oldest of it has been waiting.
+    pub(super) queue_oldest: Duration,
+    /// Entries of the stream that are not read yet, as far as is known.
+    pub(super) stream_lag: u64,
+    /// Other servers that are heard.
+    pub(super) peers: usize,
+}
+
+impl Metrics {
+    /// A connection is no more.
+    pub(super) fn count_lost(&mut self, why: Lost) {
+        self.reconnects[why as usize] += 1;
+    }
+
+    /// Messages of ours will not reach Redis.
+    pub(super) fn count_dropped(&mut self, why: Dropped, messages: u64) {
+        self.dropped[why as usize] += messages;
+    }
+
+    /// A message from Redis is not believed.
+    pub(super) fn count_rejected(&mut self, why: EnvelopeError) {
+        self.rejected[why.index()] += 1;
+    }
+
+    /// Somebody has to change something.
+    pub(super) fn count_misconfigured(&mut self, what: Misconfigured) {
+        self.config_errors[what as usize] += 1;
+    }
+
+    /// A message of ours came back.
+    pub(super) fn observe_echo(&mut self, took: Duration) {
+        self.echoes.observe(took);
+    }
+
+    /// Appends the counters, and how things are now, in the text format of Prometheus, version
+    /// 0.0.4.
+    pub(super) fn write(&self, now: &Gauges, text: &mut String) {
+        // Without `..`: a counter that is not listed here does not compile.
+        let Self {
+            published,
+            acked,
+            resent,
+            received,
+            duplicates,
+            gaps,
+            missed,
+            replayed,
+            diverted,
+            local,
+            reconnects,
+            dropped,
+            rejected,
+            config_errors,
+            echoes,
+        } = self;
+        let mut page = Page { text };
+        page.value("up", u8::from(now.is_up));
+        page.value("degraded", u8::from(now.is_degraded));
+        let reasons = Lost::ALL.map(Lost::label).into_iter().zip(reconnects);
+        page.values("reconnects_total", "reason", reasons);
+        page.value("published_total", published);
+        page.value("acked_total", acked);
+        page.value("resent_total", resent);
+        let reasons = Dropped::ALL.map(Dropped::label).into_iter().zip(dropped);
+        page.values("dropped_total", "reason", reasons);
+        page.value("received_total", received);
+        let reasons = EnvelopeError::ALL
+            .map(EnvelopeError::reason)
+            .into_iter()
+            .zip(rejected);
+        page.values("rejected_total", "reason", reasons);
+        page.value("duplicates_filtered_total", duplicates);
+        page.value("gap_messages_total", gaps);
+        page.value("missed_total", missed);
+        page.value("replayed_total", replayed);
+        page.value("diverted_total", diverted);
+        page.value("local_total", local);
+        let reasons = Misconfigured::ALL.map(Misconfigured::label);
+        let reasons = reasons.into_iter().zip(config_errors);
+        page.values("config_errors_total", "reason", reasons);
+        page.histogram("echo_seconds", echoes);
+        page.value("queue_bytes", now.queue_bytes);
+        page.value("queue_oldest_seconds", now.queue_oldest.as_secs_f64());
+        page.value("stream_lag_entries", now.stream_lag);
+        page.value("peers", now.peers);
+    }
+}
+
+/// What a metric is, for those who read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// What all names begin with.
+const PREFIX: &str = "fanfare_redis_";
+
+/// All metrics, in the order in which they are written: name without the prefix, type and help.
+#[rustfmt::skip]
+const TABLE: [(&str, Kind, &str); 21] = [
+    ("up", Kind::Gauge, "Whether messages go to Redis: 1 or 0."),
+    ("degraded", Kind::Gauge, "Whether Redis is late or away, and local clients hear each other without it: 1 or 0."),
+    ("reconnects_total", Kind::Counter, "Connections to Redis lost, or not made, by reason."),
+    ("published_total", Kind::Counter, "Messages given to Redis for the first time."),
+    ("acked_total", Kind::Counter, "Messages that Redis has acknowledged."),
+    ("resent_total", Kind::Counter, "Messages given to Redis again after a connection was lost."),
+    ("dropped_total", Kind::Counter, "Messages of this server that Redis will not get, by reason."),
+    ("received_total", Kind::Counter, "Messages of others, delivered to local clients."),
+    ("rejected_total", Kind::Counter, "Messages from Redis that were not believed, by reason."),
+    ("duplicates_filtered_total", Kind::Counter, "Messages of others that had been heard before."),
+    ("gap_messages_total", Kind::Counter, "Messages of others that are missing by their numbers."),
+    ("missed_total", Kind::Counter, "Entries of the stream that were gone before they were read, or skipped."),
+    ("replayed_total", Kind::Counter, "Messages of this server that the stream had lost and that were added again."),
+    ("diverted_total", Kind::Counter, "Messages published past the stream, which had no memory left."),
+    ("local_total", Kind::Counter, "Messages that local clients heard before Redis had brought them back."),
+    ("config_errors_total", Kind::Counter, "Times that Redis has refused the settings, by reason."),
+    ("echo_seconds", Kind::Histogram, "How long messages of this server took to come back from Redis."),
+    ("queue_bytes", Kind::Gauge, "Bytes of messages that Redis has not acknowledged."),
+    ("queue_oldest_seconds", Kind::Gauge, "How long the oldest of them has been waiting."),
+    ("stream_lag_entries", Kind::Gauge, "Entries of the stream that are not read yet, as far as is known."),
+    ("peers", Kind::Gauge, "Other servers that have been heard within 15 s."),
+];
+
+/// The text, while it is written. Writing to a String cannot fail.
+struct Page<'t> {
+    text: &'t mut String,
+}
+
+impl Page<'_> {
+    /// What a metric is, ahead of its samples.
+    fn head(&mut self, name: &str) {
+        let (_, kind, help) = TABLE
+            .iter()
+            .find(|(listed, ..)| *listed == name)
+            .expect("what is written is in the table");
+        let (kind, full) = (kind.name(), format!("{PREFIX}{name}"));
+        let _ = writeln!(self.text, "# HELP {full} {help}\n# TYPE {full} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+        let _ = writeln!(self.text, "{PREFIX}{name}{labels} {value}");
+    }
+
+    fn value(&mut self, name: &str, value: impl Display) {
+        self.head(name);
+        self.sample(name, "", value);
+    }
+
+    fn values<'l>(
+        &mut self,
+        name: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'l str, impl Display)>,
+    ) {
+        self.head(name);
+        for (which, value) in values {
+            self.sample(name, &format!("{{{label}=\"{which}\"}}"), value);
+        }
+    }
+
+    fn histogram(&mut self, name: &str, histogram: &Histogram) {
+        self.head(name);
+        histogram.write_samples(&format!("{PREFIX}{name}"), self.text);
+    }
+}

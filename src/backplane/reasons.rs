@@ -1,0 +1,144 @@
+//! The closed sets of reasons that metrics and the log tell apart.
+
+/// Why a connection that was wanted is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The name could not be resolved.
+    Resolve,
+    /// Nobody answers there.
+    Connect,
+    /// TLS failed.
+    Tls,
+    /// It was reset.
+    Reset,
+    /// Redis has ended it.
+    End,
+    /// Redis has not answered in time, or has been silent for too long.
+    Stalled,
+    /// What came is not Redis' protocol.
+    Protocol,
+    /// Redis is not the master, or not any longer.
+    Role,
+    /// Another node of the cluster has what we want.
+    Moved,
+    /// Redis is not ready yet: it loads, or waits for its master.
+    Busy,
+    /// Redis says that our settings are wrong.
+    Configuration,
+    /// The connection seemed fine and did not bring our own heartbeats back.
+    Deaf,
+    /// The sentinels know no master.
+    Sentinel,
+}
+
+impl Lost {
+    /// All of them, in the order of their numbers.
+    pub(super) const ALL: [Self; 13] = [
+        Self::Resolve,
+        Self::Connect,
+        Self::Tls,
+        Self::Reset,
+        Self::End,
+        Self::Stalled,
+        Self::Protocol,
+        Self::Role,
+        Self::Moved,
+        Self::Busy,
+        Self::Configuration,
+        Self::Deaf,
+        Self::Sentinel,
+    ];
+
+    /// The word for it in metrics and in the log.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Reset => "reset",
+            Self::End => "end",
+            Self::Stalled => "stalled",
+            Self::Protocol => "protocol",
+            Self::Role => "role",
+            Self::Moved => "moved",
+            Self::Busy => "busy",
+            Self::Configuration => "configuration",
+            Self::Deaf => "deaf",
+            Self::Sentinel => "sentinel",
+        }
+    }
+}
+
+/// Why a message of ours was never given to Redis, or not kept until it was acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dropped {
+    /// The queue is full.
+    Full,
+    /// It has waited for too long.
+    Age,
+    /// Raw messages are not kept while Redis is away.
+    Raw,
+    /// Redis refuses it: it is too long for it, for instance.
+    Refused,
+    /// The server stopped first.
+    Stopped,
+}
+
+impl Dropped {
+    /// All of them, in the order of their numbers.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Full,
+        Self::Age,
+        Self::Raw,
+        Self::Refused,
+        Self::Stopped,
+    ];
+
+    /// The word for it in metrics and in the log.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Age => "age",
+            Self::Raw => "raw",
+            Self::Refused => "refused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What somebody has to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Misconfigured {
+    /// The user or the password.
+    Auth,
+    /// What the user may do.
+    Permission,
+    /// The address: it is not a master's.
+    Role,
+    /// The stream's key holds something else.
+    WrongType,
+    /// Redis does not know a command: it is too old.
+    Command,
+}
+
+impl Misconfigured {
+    /// All of them, in the order of their numbers.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Auth,
+        Self::Permission,
+        Self::Role,
+        Self::WrongType,
+        Self::Command,
+    ];
+
+    /// The word for it in metrics and in the log.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Permission => "permission",
+            Self::Role => "role",
+            Self::WrongType => "wrong_type",
+            Self::Command => "command",
+        }
+    }
+}
