@@ -71,3 +71,67 @@ impl Random {
         Duration::from_micros(self.next() % (micros + 1))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The `attempt`th wait (from 0) of many servers.
+    fn waits(attempt: usize) -> Vec<Duration> {
+        (0..2000)
+            .map(|seed| {
+                let mut backoff = Backoff::new(seed);
+                (0..attempt).for_each(|_| _ = backoff.next_wait());
+                backoff.next_wait()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn waits_fill_their_bounds_and_no_more() {
+        let widest = [50, 100, 200, 400, 800, 1000, 1000];
+        for (attempt, widest) in (0..).zip(widest).chain([(70, 1000)]) {
+            let widest = Duration::from_millis(widest);
+            let waits = waits(attempt);
+            let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+            assert!(*least >= FLOOR && *most <= FLOOR + widest);
+            assert!(*least < FLOOR + widest / 50, "{least:?} of {widest:?}");
+            assert!(
+                *most > FLOOR + widest - widest / 50,
+                "{most:?} of {widest:?}"
+            );
+            let low = waits.iter().filter(|wait| **wait < FLOOR + widest / 2);
+            assert!((900..1100).contains(&low.count()), "halves are as likely");
+        }
+    }
+
+    #[test]
+    fn a_success_begins_anew() {
+        let mut backoff = Backoff::new(1);
+        (0..20).for_each(|_| _ = backoff.next_wait());
+        for _ in 0..100 {
+            backoff.reset();
+            assert!(backoff.next_wait() <= FLOOR + FIRST);
+        }
+    }
+
+    #[test]
+    fn attempts_do_not_overflow() {
+        let mut backoff = Backoff::new(1);
+        backoff.attempts = u32::MAX;
+        assert!(backoff.next_wait() <= FLOOR + CEILING);
+        assert!(backoff.next_wait() <= FLOOR + CEILING);
+    }
+
+    #[test]
+    fn the_generator_is_the_published_one() {
+        // The first numbers of SplitMix64 from 1234567, as its authors' code prints them.
+        let mut random = Random::new(1_234_567);
+        let expected = [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+        ];
+        assert_eq!([random.next(), random.next(), random.next()], expected);
+    }
+}

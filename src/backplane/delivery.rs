@@ -99,3 +99,44 @@ impl Delivery {
         size_of::<Self>() + held
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::entry::test_entry;
+    use crate::hub::test_clock;
+
+    #[test]
+    fn what_came_is_read_where_it_lies() {
+        let bytes = b"\xFFheaderroompayload".to_vec();
+        let (place, cost) = (bytes.as_ptr(), bytes.capacity());
+        let delivery = Delivery::foreign(MessageKind::Text, bytes, 4, 7);
+        assert_eq!(
+            (delivery.room(), delivery.payload()),
+            ("room", &b"payload"[..])
+        );
+        assert_eq!(
+            (delivery.kind(), delivery.exempt()),
+            (MessageKind::Text, None)
+        );
+        assert_eq!(delivery.payload().as_ptr(), place.wrapping_add(11));
+        assert!(delivery.cost() > cost);
+    }
+
+    #[test]
+    fn what_came_without_an_envelope_is_for_the_default_room() {
+        let delivery = Delivery::foreign(MessageKind::Binary, b"\xFE".to_vec(), 0, 1);
+        assert_eq!((delivery.room(), delivery.payload()), ("", &b"\xFE"[..]));
+    }
+
+    #[test]
+    fn an_own_message_keeps_who_does_not_hear_it() {
+        let (kind, now) = (MessageKind::Text, test_clock());
+        let entry = Entry::new((7, 1), "r", kind, b"hi", Some(9), now).unwrap();
+        let delivery = Delivery::own(Rc::clone(&entry));
+        assert_eq!((delivery.room(), delivery.payload()), ("r", &b"hi"[..]));
+        assert_eq!((delivery.kind(), delivery.exempt()), (kind, Some(9)));
+        assert!(delivery.cost() > entry.cost());
+        assert_eq!(Delivery::own(test_entry(1, 0, now)).exempt(), None);
+    }
+}

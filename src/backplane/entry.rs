@@ -108,3 +108,55 @@ impl Entry {
         size_of::<Self>() + OVERHEAD + self.envelope.len()
     }
 }
+
+/// Message `seq` of somebody, of so many bytes.
+#[cfg(test)]
+pub(super) fn test_entry(seq: u64, len: usize, now: Instant) -> Rc<Entry> {
+    let payload = vec![b'x'; len];
+    Entry::new((7, seq), "room", MessageKind::Text, &payload, None, now).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::envelope::Parsed;
+    use crate::hub::test_clock;
+
+    #[test]
+    fn an_entry_says_what_its_envelope_says() {
+        let now = test_clock();
+        let (kind, said) = (MessageKind::Binary, b"said");
+        let entry = Entry::new((7, 9), "r\u{e9}", kind, said, Some(3), now).unwrap();
+        assert_eq!((entry.seq(), entry.kind()), (9, kind));
+        assert_eq!((entry.room(), entry.payload()), ("r\u{e9}", &said[..]));
+        assert_eq!((entry.exempt(), entry.said_at()), (Some(3), now));
+        assert_eq!(entry.published(Format::Raw), said);
+        let expected = Envelope {
+            kind,
+            is_control: false,
+            origin: 7,
+            seq: 9,
+            room: "r\u{e9}",
+            payload: said,
+        };
+        let published = entry.published(Format::Envelope);
+        assert_eq!(
+            Envelope::parse(published, 4),
+            Ok(Parsed::Envelope(expected))
+        );
+        assert!(entry.cost() > published.len());
+    }
+
+    #[test]
+    fn an_entry_may_say_nothing_in_the_default_room() {
+        let entry = Entry::new((7, 1), "", MessageKind::Text, b"", None, test_clock()).unwrap();
+        assert_eq!((entry.room(), entry.payload()), ("", &b""[..]));
+    }
+
+    #[test]
+    fn a_room_that_no_envelope_carries_is_refused() {
+        let room = "r".repeat(129);
+        let entry = Entry::new((7, 1), &room, MessageKind::Text, b"", None, test_clock());
+        assert_eq!(entry.unwrap_err(), EnvelopeError::Room);
+    }
+}
