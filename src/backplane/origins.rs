@@ -88,6 +88,7 @@ impl Origins {
             }
             Seen::New
         } else if known.fill(seq) {
+            self.bound(origin);
             Seen::New
         } else {
             Seen::Duplicate
@@ -184,9 +185,6 @@ impl Origins {
         let Some(known) = self.known.get_mut(&origin) else {
             return;
         };
-        if known.holes.len() >= MAX_HOLES {
-            self.lost = self.lost.saturating_add(known.holes.remove(0).owed());
-        }
         known.holes.push(Hole {
             first,
             last,
@@ -196,6 +194,16 @@ impl Origins {
         if known.patience.is_none() {
             known.patience = Some(now + PATIENCE);
             self.by_patience.insert((now + PATIENCE, origin));
+        }
+        self.bound(origin);
+    }
+
+    /// Gives up the oldest hole if there are too many: one more was opened, or one was split.
+    fn bound(&mut self, origin: u64) {
+        if let Some(known) = self.known.get_mut(&origin) {
+            if known.holes.len() > MAX_HOLES {
+                self.lost = self.lost.saturating_add(known.holes.remove(0).owed());
+            }
         }
     }
 
@@ -271,6 +279,322 @@ impl Hole {
             self.last - self.first + 1
         } else {
             0
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hub::test_clock;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn what_comes_twice_is_new_once() {
+        let (mut origins, now) = (Origins::new(), test_clock());
+        for seq in [5, 6, 7] {
+            assert_eq!(origins.see(1, seq, now), Seen::New);
+        }
+        for seq in [7, 5, 6, 4, 0] {
+            assert_eq!(origins.see(1, seq, now), Seen::Duplicate);
+        }
+        assert_eq!(
+            origins.see(2, 1, now),
+            Seen::New,
+            "another origin, other numbers"
+        );
+        origins.settle_all();
+        assert_eq!(origins.take_lost(), 0);
+    }
+
+    #[test]
+    fn what_comes_late_fills_its_hole_once() {
+        let (mut origins, now) = (Origins::new(), test_clock());
+        origins.see(1, 1, now);
+        origins.see(1, 6, now);
+        for seq in [4, 2, 5] {
+            assert_eq!(origins.see(1, seq, now), Seen::New);
+            assert_eq!(origins.see(1, seq, now), Seen::Duplicate);
+        }
+        origins.settle(1);
+        assert_eq!(origins.take_lost(), 1, "number 3");
+        assert_eq!(
+            origins.see(1, 3, now),
+            Seen::Duplicate,
+            "it is counted as lost"
+        );
+        assert_eq!(origins.take_lost(), 0);
+    }
+
+    #[test]
+    fn both_sides_of_the_patience() {
+        let (mut origins, now) = (Origins::new(), test_clock());
+        origins.see(1, 1, now);
+        origins.see(1, 3, now);
+        origins.see(1, 5, now + MILLI);
+        assert_eq!(origins.next_deadline(), Some(now + PATIENCE));
+        origins.advance(now + PATIENCE - MILLI);
+        assert_eq!(origins.take_lost(), 0);
+        origins.advance(now + PATIENCE);
+        assert_eq!(origins.take_lost(), 1);
+        assert_eq!(origins.see(1, 2, now + PATIENCE), Seen::Duplicate);
+        assert_eq!(origins.see(1, 4, now + PATIENCE), Seen::New);
+        assert_eq!(origins.next_deadline(), Some(now + PATIENCE + MILLI));
+        origins.advance(now + PATIENCE + MILLI);
+        assert_eq!(origins.take_lost(), 0);
+    }
+
+    #[test]
+    fn a_heartbeat_shows_what_is_missing_at_the_end() {
+        let (mut origins, now) = (Origins::new(), test_clock());
+        origins.see(1, 1, now);
+        origins.heard_last(1, 4, now);
+        assert_eq!(origins.see(1, 3, now), Seen::New);
+        assert_eq!(origins.see(1, 5, now), Seen::New);
+        origins.heard_last(1, 5, now);
+        origins.heard_last(1, 2, now);
+        origins.settle(1);
+        assert_eq!(origins.take_lost(), 2, "numbers 2 and 4");
+    }
+
+    #[test]
+    fn of_an_unknown_origin_what_was_sent_may_come_and_need_not() {
+        let (mut origins, now) = (Origins::new(), test_clock());
+        origins.heard_last(1, 1000, now);
+        for seq in [999, 1000, 0, 1001] {
+            assert_eq!(origins.see(1, seq, now), Seen::New);
+            assert_eq!(origins.see(1, seq, now), Seen::Duplicate);
+        }
+        origins.advance(now + PATIENCE);
+        assert_eq!(origins.take_lost(), 0);
+        assert_eq!(origins.see(1, 998, now + PATIENCE), Seen::Duplicate);
+        origins.heard_last(1, 1002, now);
+        origins.settle(1);
+        assert_eq!(origins.take_lost(), 1, "from then on it is owed");
+    }
+
+    #[test]
+    fn holes_are_bounded_however_they_come_about() {
+        let (mut origins, now) = (Origins::new(), test_clock());
+        origins.see(1, 0, now);
+        let holes = MAX_HOLES as u64;
+        for i in 1..=holes + 3 {
+            origins.see(1, 2 * i, now);
+        }
+        assert_eq!(origins.take_lost(), 3);
+        assert_eq!(origins.see(1, 5, now), Seen::Duplicate);
+        assert_eq!(origins.see(1, 7, now), Seen::New, "there is place for one");
+        // Ever more pieces of one hole.
+        origins.see(2, 0, now);
+        origins.see(2, 1000, now);
+        for i in 1..400 {
+            origins.see(2, 2 * i, now);
+            assert!(origins.known[&2].holes.len() <= MAX_HOLES);
+        }
+        origins.settle_all();
+        assert_eq!(origins.take_lost(), holes - 1 + 999 - 399);
+    }
+
+    #[test]
+    fn the_highest_numbers_do_not_overflow() {
+        let (mut origins, now) = (Origins::new(), test_clock());
+        for origin in [1, 2] {
+            origins.see(origin, 0, now);
+            assert_eq!(origins.see(origin, u64::MAX, now), Seen::New);
+            assert_eq!(origins.see(origin, u64::MAX, now), Seen::Duplicate);
+            origins.heard_last(origin, u64::MAX, now);
+        }
+        origins.heard_last(3, u64::MAX, now);
+        origins.settle_all();
+        assert_eq!(origins.take_lost(), u64::MAX);
+    }
+
+    #[test]
+    fn the_one_silent_longest_goes_for_a_newcomer() {
+        let (mut origins, start) = (Origins::new(), test_clock());
+        for origin in 0..MAX_ORIGINS as u64 {
+            origins.see(origin, 1, start + TOUCH);
+        }
+        let now = start + 2 * TOUCH;
+        for origin in (0..MAX_ORIGINS as u64).filter(|origin| *origin != 77) {
+            origins.see(origin, 3, now);
+        }
+        origins.see(99_999, 1, now);
+        assert_eq!(origins.len(), MAX_ORIGINS);
+        assert!(!origins.known.contains_key(&77));
+        origins.see(99_998, 1, now + MILLI);
+        assert_eq!(origins.len(), MAX_ORIGINS);
+        assert_eq!(origins.take_lost(), 1, "what was missing of the next one");
+    }
+
+    #[test]
+    fn who_is_silent_is_forgotten_and_who_is_not_is_not() {
+        let (mut origins, start) = (Origins::new(), test_clock());
+        origins.see(1, 1, start);
+        origins.see(1, 3, start);
+        origins.see(2, 1, start);
+        let later = start + MEMORY / 2;
+        origins.see(2, 1, later);
+        origins.advance(start + MEMORY);
+        assert_eq!(origins.take_lost(), 1);
+        assert_eq!(origins.len(), 2);
+        assert_eq!(origins.next_deadline(), Some(start + MEMORY + TOUCH));
+        origins.advance(start + MEMORY + TOUCH);
+        assert_eq!(origins.len(), 1);
+        assert_eq!(origins.see(2, 1, start + MEMORY + TOUCH), Seen::Duplicate);
+        origins.advance(start + 3 * MEMORY);
+        assert_eq!((origins.len(), origins.next_deadline()), (0, None));
+        assert!(origins.by_silence.is_empty() && origins.by_patience.is_empty());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// So many numbers further than the highest so far.
+        Next(u64),
+        /// The number so far below the highest.
+        Back(u64),
+        /// A heartbeat of the number so far above the highest, or below.
+        Last(i64),
+        Settle,
+        Pass(u64),
+    }
+
+    fn step() -> impl Strategy<Value = (u64, Step)> {
+        let step = prop_oneof![
+            8 => (1..4_u64).prop_map(Step::Next),
+            1 => (1..40_u64).prop_map(Step::Next),
+            8 => (0..50_u64).prop_map(Step::Back),
+            2 => (-20..20_i64).prop_map(Step::Last),
+            1 => Just(Step::Settle),
+            3 => (0..4000_u64).prop_map(Step::Pass),
+        ];
+        (1..3_u64, step)
+    }
+
+    /// What is missing, number by number.
+    #[derive(Default)]
+    struct Naive {
+        highest: Option<u64>,
+        first: u64,
+        delivered: BTreeSet<u64>,
+        /// The number, since when, and whether it is owed.
+        missing: BTreeMap<u64, (Instant, bool)>,
+        lost: u64,
+    }
+
+    impl Naive {
+        /// All numbers up to this one are heard of now.
+        fn reach(&mut self, seq: u64, now: Instant) {
+            let from = self.highest.map_or(seq, |highest| highest + 1);
+            self.missing
+                .extend((from..=seq).map(|seq| (seq, (now, true))));
+            self.highest = self.highest.max(Some(seq));
+        }
+
+        fn see(&mut self, seq: u64, now: Instant) -> Seen {
+            if self.highest.is_none() {
+                self.first = seq;
+            }
+            self.reach(seq, now);
+            if self.missing.remove(&seq).is_none() {
+                return Seen::Duplicate;
+            }
+            assert!(self.delivered.insert(seq), "nothing is delivered twice");
+            Seen::New
+        }
+
+        fn heard_last(&mut self, seq: u64, now: Instant) {
+            if self.highest.is_none() {
+                self.first = seq + 1;
+                self.highest = Some(seq);
+                self.missing
+                    .extend((0..=seq).map(|seq| (seq, (now, false))));
+            }
+            self.reach(seq, now);
+        }
+
+        fn give_up(&mut self, is_given_up: impl Fn(u64, Instant) -> bool) {
+            self.missing.retain(|seq, (since, is_owed)| {
+                let is_lost = is_given_up(*seq, *since);
+                self.lost += u64::from(is_lost && *is_owed);
+                !is_lost
+            });
+        }
+
+        /// Gives up the oldest run of missing numbers if there are too many runs.
+        fn bound(&mut self) {
+            let mut runs: Vec<(Instant, u64, u64)> = Vec::new();
+            for (seq, (since, _)) in &self.missing {
+                match runs.last_mut() {
+                    Some((time, _, last)) if (*time, *last + 1) == (*since, *seq) => *last = *seq,
+                    _ => runs.push((*since, *seq, *seq)),
+                }
+            }
+            if runs.len() > MAX_HOLES {
+                let (_, first, last) = *runs.iter().min().unwrap();
+                self.give_up(|seq, _| (first..=last).contains(&seq));
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        #[cfg_attr(miri, ignore = "to make up a case takes a minute there")]
+        fn what_is_delivered_and_what_is_lost_is_everything(steps in vec(step(), 1..150)) {
+            let (mut origins, mut now) = (Origins::new(), test_clock());
+            let mut naive: BTreeMap<u64, Naive> = BTreeMap::new();
+            for (origin, step) in steps {
+                // Never the same instant twice: so runs of numbers are told apart by it.
+                now += Duration::from_nanos(1);
+                let model = naive.entry(origin).or_default();
+                let highest = model.highest.unwrap_or(100);
+                match step {
+                    Step::Next(ahead) => {
+                        let seq = highest + ahead;
+                        prop_assert_eq!(origins.see(origin, seq, now), model.see(seq, now));
+                    }
+                    Step::Back(back) => {
+                        let seq = highest.saturating_sub(back);
+                        prop_assert_eq!(origins.see(origin, seq, now), model.see(seq, now));
+                    }
+                    Step::Last(ahead) => {
+                        let seq = highest.saturating_add_signed(ahead);
+                        origins.heard_last(origin, seq, now);
+                        model.heard_last(seq, now);
+                    }
+                    Step::Settle => {
+                        origins.settle(origin);
+                        model.give_up(|_, _| true);
+                    }
+                    Step::Pass(millis) => {
+                        now += Duration::from_millis(millis);
+                        origins.advance(now);
+                        for model in naive.values_mut() {
+                            model.give_up(|_, since| since + PATIENCE <= now);
+                        }
+                    }
+                }
+                naive.get_mut(&origin).unwrap().bound();
+                let deadline = origins.next_deadline();
+                let due = naive.values().flat_map(|model| model.missing.values());
+                let due = due.map(|(since, _)| *since + PATIENCE).min();
+                prop_assert!(due.is_none_or(|due| deadline.is_some_and(|it| it <= due)));
+            }
+            let lost: u64 = naive.values().map(|model| model.lost).sum();
+            prop_assert_eq!(origins.take_lost(), lost);
+            // In the end whatever was owed was delivered or is counted.
+            origins.settle_all();
+            let missing = naive.values().filter_map(|model| {
+                let owed = model.first..=model.highest?;
+                Some(owed.filter(|seq| !model.delivered.contains(seq)).count() as u64)
+            });
+            prop_assert_eq!(lost + origins.take_lost(), missing.sum::<u64>());
         }
     }
 }
