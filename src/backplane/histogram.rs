@@ -57,3 +57,43 @@ impl Histogram {
         let _ = writeln!(text, "{name}_sum {whole}.{part:09}\n{name}_count {so_far}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_as_they_are_written_and_rise() {
+        for (nanos, text) in BOUNDS {
+            let seconds: f64 = text.parse().unwrap();
+            assert_eq!(
+                Duration::from_secs_f64(seconds),
+                Duration::from_nanos(nanos)
+            );
+        }
+        assert!(BOUNDS.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn both_sides_of_a_bound_and_the_last_bucket() {
+        let mut histogram = Histogram::default();
+        for nanos in [0, 50_000, 50_001, 30_000_000_000, 30_000_000_001] {
+            histogram.observe(Duration::from_nanos(nanos));
+        }
+        let mut text = String::new();
+        histogram.write_samples("x", &mut text);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), BOUNDS.len() + 3);
+        assert_eq!(
+            lines[..2],
+            ["x_bucket{le=\"0.00005\"} 2", "x_bucket{le=\"0.0001\"} 3"]
+        );
+        let last = [
+            "x_bucket{le=\"30.0\"} 4",
+            "x_bucket{le=\"+Inf\"} 5",
+            "x_sum 60.000100002",
+            "x_count 5",
+        ];
+        assert_eq!(lines[BOUNDS.len() - 1..], last);
+    }
+}

@@ -156,29 +156,108 @@ impl Kind {
 const PREFIX: &str = "fanfare_redis_";
 
 /// All metrics, in the order in which they are written: name without the prefix, type and help.
-#[rustfmt::skip]
 const TABLE: [(&str, Kind, &str); 21] = [
     ("up", Kind::Gauge, "Whether messages go to Redis: 1 or 0."),
-    ("degraded", Kind::Gauge, "Whether Redis is late or away, and local clients hear each other without it: 1 or 0."),
-    ("reconnects_total", Kind::Counter, "Connections to Redis lost, or not made, by reason."),
-    ("published_total", Kind::Counter, "Messages given to Redis for the first time."),
-    ("acked_total", Kind::Counter, "Messages that Redis has acknowledged."),
-    ("resent_total", Kind::Counter, "Messages given to Redis again after a connection was lost."),
-    ("dropped_total", Kind::Counter, "Messages of this server that Redis will not get, by reason."),
-    ("received_total", Kind::Counter, "Messages of others, delivered to local clients."),
-    ("rejected_total", Kind::Counter, "Messages from Redis that were not believed, by reason."),
-    ("duplicates_filtered_total", Kind::Counter, "Messages of others that had been heard before."),
-    ("gap_messages_total", Kind::Counter, "Messages of others that are missing by their numbers."),
-    ("missed_total", Kind::Counter, "Entries of the stream that were gone before they were read, or skipped."),
-    ("replayed_total", Kind::Counter, "Messages of this server that the stream had lost and that were added again."),
-    ("diverted_total", Kind::Counter, "Messages published past the stream, which had no memory left."),
-    ("local_total", Kind::Counter, "Messages that local clients heard before Redis had brought them back."),
-    ("config_errors_total", Kind::Counter, "Times that Redis has refused the settings, by reason."),
-    ("echo_seconds", Kind::Histogram, "How long messages of this server took to come back from Redis."),
-    ("queue_bytes", Kind::Gauge, "Bytes of messages that Redis has not acknowledged."),
-    ("queue_oldest_seconds", Kind::Gauge, "How long the oldest of them has been waiting."),
-    ("stream_lag_entries", Kind::Gauge, "Entries of the stream that are not read yet, as far as is known."),
-    ("peers", Kind::Gauge, "Other servers that have been heard within 15 s."),
+    (
+        "degraded",
+        Kind::Gauge,
+        "Whether Redis is late or away, and local clients do not wait for it: 1 or 0.",
+    ),
+    (
+        "reconnects_total",
+        Kind::Counter,
+        "Connections to Redis lost, or not made, by reason.",
+    ),
+    (
+        "published_total",
+        Kind::Counter,
+        "Messages given to Redis for the first time.",
+    ),
+    (
+        "acked_total",
+        Kind::Counter,
+        "Messages that Redis has acknowledged.",
+    ),
+    (
+        "resent_total",
+        Kind::Counter,
+        "Messages given to Redis again after a connection was lost.",
+    ),
+    (
+        "dropped_total",
+        Kind::Counter,
+        "Messages of this server that Redis will not get, by reason.",
+    ),
+    (
+        "received_total",
+        Kind::Counter,
+        "Messages of others, delivered to local clients.",
+    ),
+    (
+        "rejected_total",
+        Kind::Counter,
+        "Messages from Redis that were not believed, by reason.",
+    ),
+    (
+        "duplicates_filtered_total",
+        Kind::Counter,
+        "Messages of others that had been heard before.",
+    ),
+    (
+        "gap_messages_total",
+        Kind::Counter,
+        "Messages of others that are missing by their numbers.",
+    ),
+    (
+        "missed_total",
+        Kind::Counter,
+        "Entries of the stream that were skipped, or gone before they were read.",
+    ),
+    (
+        "replayed_total",
+        Kind::Counter,
+        "Messages of this server added to the stream again, since it had lost them.",
+    ),
+    (
+        "diverted_total",
+        Kind::Counter,
+        "Messages published past the stream, which had no memory left.",
+    ),
+    (
+        "local_total",
+        Kind::Counter,
+        "Messages that local clients heard before Redis had brought them back.",
+    ),
+    (
+        "config_errors_total",
+        Kind::Counter,
+        "Times that Redis has refused the settings, by reason.",
+    ),
+    (
+        "echo_seconds",
+        Kind::Histogram,
+        "How long messages of this server took to come back from Redis.",
+    ),
+    (
+        "queue_bytes",
+        Kind::Gauge,
+        "Bytes of messages that Redis has not acknowledged.",
+    ),
+    (
+        "queue_oldest_seconds",
+        Kind::Gauge,
+        "How long the oldest of them has been waiting.",
+    ),
+    (
+        "stream_lag_entries",
+        Kind::Gauge,
+        "Entries of the stream that are not read yet, as far as is known.",
+    ),
+    (
+        "peers",
+        Kind::Gauge,
+        "Other servers that have been heard within 15 s.",
+    ),
 ];
 
 /// The text, while it is written. Writing to a String cannot fail.
@@ -221,5 +300,94 @@ impl Page<'_> {
     fn histogram(&mut self, name: &str, histogram: &Histogram) {
         self.head(name);
         histogram.write_samples(&format!("{PREFIX}{name}"), self.text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_of(metrics: &Metrics, now: &Gauges) -> String {
+        let mut text = String::new();
+        metrics.write(now, &mut text);
+        text
+    }
+
+    #[test]
+    fn every_metric_of_the_table_is_written_once_in_its_order() {
+        let text = text_of(&Metrics::default(), &Gauges::default());
+        let heads = text.lines().filter_map(|line| line.strip_prefix("# HELP "));
+        let heads: Vec<String> = heads.map(str::to_owned).collect();
+        let table = TABLE.map(|(name, _, help)| format!("{PREFIX}{name} {help}"));
+        assert_eq!(heads, table);
+        for (name, kind, _) in TABLE {
+            let type_line = format!("# TYPE {PREFIX}{name} {}\n", kind.name());
+            assert!(text.contains(&type_line), "{name}");
+            assert_eq!(kind == Kind::Counter, name.ends_with("_total"), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_value_stands_by_its_name() {
+        let mut metrics = Metrics {
+            published: 1,
+            acked: 2,
+            resent: 3,
+            received: 4,
+            duplicates: 5,
+            gaps: 6,
+            missed: 7,
+            replayed: 8,
+            diverted: 9,
+            local: 10,
+            ..Metrics::default()
+        };
+        metrics.count_lost(Lost::Role);
+        metrics.count_dropped(Dropped::Age, 11);
+        metrics.count_rejected(EnvelopeError::Room);
+        metrics.count_misconfigured(Misconfigured::WrongType);
+        metrics.observe_echo(Duration::from_millis(3));
+        let now = Gauges {
+            is_up: true,
+            is_degraded: true,
+            queue_bytes: 12,
+            queue_oldest: Duration::from_millis(1500),
+            stream_lag: 13,
+            peers: 14,
+        };
+        let text = text_of(&metrics, &now);
+        let samples = [
+            "up 1",
+            "degraded 1",
+            "reconnects_total{reason=\"role\"} 1",
+            "reconnects_total{reason=\"reset\"} 0",
+            "published_total 1",
+            "acked_total 2",
+            "resent_total 3",
+            "dropped_total{reason=\"age\"} 11",
+            "dropped_total{reason=\"full\"} 0",
+            "received_total 4",
+            "rejected_total{reason=\"room\"} 1",
+            "rejected_total{reason=\"size\"} 0",
+            "duplicates_filtered_total 5",
+            "gap_messages_total 6",
+            "missed_total 7",
+            "replayed_total 8",
+            "diverted_total 9",
+            "local_total 10",
+            "config_errors_total{reason=\"wrong_type\"} 1",
+            "echo_seconds_bucket{le=\"0.005\"} 1",
+            "echo_seconds_count 1",
+            "queue_bytes 12",
+            "queue_oldest_seconds 1.5",
+            "stream_lag_entries 13",
+            "peers 14",
+        ];
+        for sample in samples {
+            assert!(
+                text.contains(&format!("\nfanfare_redis_{sample}\n")),
+                "{sample}"
+            );
+        }
     }
 }

@@ -142,3 +142,32 @@ impl Misconfigured {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_lists_are_in_order_and_their_words_differ() {
+        assert!((0..).zip(Lost::ALL).all(|(i, why)| why as usize == i));
+        assert!((0..).zip(Dropped::ALL).all(|(i, why)| why as usize == i));
+        assert!(
+            (0..)
+                .zip(Misconfigured::ALL)
+                .all(|(i, what)| what as usize == i)
+        );
+        let words: [(usize, &[&str]); 3] = [
+            (Lost::ALL.len(), &Lost::ALL.map(Lost::label)),
+            (Dropped::ALL.len(), &Dropped::ALL.map(Dropped::label)),
+            (
+                Misconfigured::ALL.len(),
+                &Misconfigured::ALL.map(Misconfigured::label),
+            ),
+        ];
+        for (count, words) in words {
+            assert_eq!(words.iter().collect::<BTreeSet<_>>().len(), count);
+        }
+    }
+}

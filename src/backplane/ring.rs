@@ -82,6 +82,9 @@ pub(super) struct Acked {
 
 impl Ring {
     /// Takes note of what was acknowledged now, and forgets the oldest beyond the bounds.
+    ///
+    /// While there is no connection nothing is pushed and nobody calls [`expire`](Self::expire): a
+    /// Redis that comes back after a minute without its last second has lost what is here still.
     pub(super) fn push(&mut self, id: StreamId, entry: Rc<Entry>, now: Instant) {
         self.bytes += entry.cost();
         self.acked.push_back(Acked {
@@ -132,6 +135,122 @@ impl Ring {
     fn forget_oldest(&mut self) {
         if let Some(oldest) = self.acked.pop_front() {
             self.bytes -= oldest.entry.cost();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::backplane::entry::test_entry;
+    use crate::hub::test_clock;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    fn id(ms: u64, seq: u64) -> StreamId {
+        StreamId { ms, seq }
+    }
+
+    fn numbers(ring: &Ring) -> Vec<u64> {
+        let newest = (0..ring.len()).map(|back| ring.newest(back).unwrap().entry.seq());
+        let mut numbers: Vec<u64> = newest.collect();
+        numbers.reverse();
+        numbers
+    }
+
+    #[test]
+    fn ids_are_read_as_redis_writes_them() {
+        assert_eq!(StreamId::parse(b"0-0"), Some(StreamId::ZERO));
+        let last = id(u64::MAX, u64::MAX);
+        assert_eq!(StreamId::parse(last.to_string().as_bytes()), Some(last));
+        assert_eq!(
+            StreamId::parse(b"1526919030474-55").unwrap().to_string(),
+            "1526919030474-55"
+        );
+        let wrong: [&[u8]; 9] = [
+            b"",
+            b"-",
+            b"1",
+            b"1-",
+            b"-1",
+            b"1-+1",
+            b"1-2-3",
+            b"18446744073709551616-0",
+            b"1-\xFF",
+        ];
+        for wrong in wrong {
+            assert_eq!(StreamId::parse(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_ordered_and_older_ones_begin_their_millisecond() {
+        assert!(id(1, 9) < id(2, 0) && id(2, 0) < id(2, 1) && id(9, 0) < id(10, 0));
+        assert_eq!(id(7000, 3).minus(Duration::from_secs(5)), id(2000, 0));
+        assert_eq!(id(4999, 3).minus(Duration::from_secs(5)), StreamId::ZERO);
+    }
+
+    #[test]
+    fn the_newest_are_taken_out_in_their_order() {
+        let (mut ring, now) = (Ring::default(), test_clock());
+        for seq in 1..=5 {
+            ring.push(id(seq, 0), test_entry(seq, 10, now), now);
+        }
+        assert_eq!(ring.newest(0).unwrap().id, id(5, 0));
+        assert_eq!(ring.newest(4).unwrap().id, id(1, 0));
+        assert!(ring.newest(5).is_none());
+        let taken: Vec<u64> = ring.take_newest(3).map(|entry| entry.seq()).collect();
+        assert_eq!(taken, [3, 4, 5]);
+        assert_eq!(numbers(&ring), [1, 2]);
+        assert_eq!(ring.bytes(), 2 * test_entry(1, 10, now).cost());
+        assert_eq!(ring.take_newest(9).count(), 2);
+        assert_eq!((ring.bytes(), ring.next_deadline()), (0, None));
+    }
+
+    #[test]
+    fn both_sides_of_the_age() {
+        let (mut ring, now) = (Ring::default(), test_clock());
+        ring.push(id(1, 0), test_entry(1, 0, now), now);
+        ring.push(id(2, 0), test_entry(2, 0, now), now + MILLI);
+        assert_eq!(ring.next_deadline(), Some(now + MAX_AGE));
+        ring.expire(now + MAX_AGE - MILLI);
+        assert_eq!(numbers(&ring), [1, 2]);
+        ring.expire(now + MAX_AGE);
+        assert_eq!(numbers(&ring), [2]);
+        ring.push(id(3, 0), test_entry(3, 0, now), now + MAX_AGE + MILLI);
+        assert_eq!(numbers(&ring), [3]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        #[cfg_attr(miri, ignore = "to make up a case takes a minute there")]
+        fn the_ring_holds_the_newest_within_its_bounds(
+            pushes in vec((0..2_000_000_usize, 0..5000_u64), 1..40),
+        ) {
+            let (mut ring, mut now) = (Ring::default(), test_clock());
+            let mut all: Vec<(Instant, usize)> = Vec::new();
+            for (seq, (len, millis)) in (0..).zip(pushes) {
+                now += MILLI * u32::try_from(millis).unwrap();
+                let entry = test_entry(seq, len, now);
+                all.push((now, entry.cost()));
+                ring.push(id(seq, 0), entry, now);
+                // The longest run of newest ones that fits in, none of them too old.
+                let (mut bytes, mut count) = (0, 0);
+                for (acked_at, cost) in all.iter().rev() {
+                    if bytes + cost > MAX_BYTES || *acked_at + MAX_AGE <= now {
+                        break;
+                    }
+                    (bytes, count) = (bytes + cost, count + 1);
+                }
+                prop_assert_eq!((ring.len(), ring.bytes()), (count, bytes));
+                let expected: Vec<u64> = (seq + 1 - count as u64..=seq).collect();
+                prop_assert_eq!(numbers(&ring), expected);
+            }
         }
     }
 }
