@@ -96,10 +96,7 @@ mod tests {
             let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
             assert!(*least >= FLOOR && *most <= FLOOR + widest);
             assert!(*least < FLOOR + widest / 50, "{least:?} of {widest:?}");
-            assert!(
-                *most > FLOOR + widest - widest / 50,
-                "{most:?} of {widest:?}"
-            );
+            assert!(*most > FLOOR + widest * 49 / 50, "{most:?} of {widest:?}");
             let low = waits.iter().filter(|wait| **wait < FLOOR + widest / 2);
             assert!((900..1100).contains(&low.count()), "halves are as likely");
         }

@@ -49,6 +49,9 @@ impl Delivery {
     }
 
     /// The room's name.
+    ///
+    /// # Panics
+    /// Never: that the name is UTF-8 was checked when it came.
     pub fn room(&self) -> &str {
         match &self.0 {
             Source::Own(entry) => entry.room(),

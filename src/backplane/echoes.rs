@@ -213,7 +213,6 @@ impl Echoes {
     /// When [`advance`](Self::advance) has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.state {
-            State::AlwaysLocal | State::Away => None,
             State::Ordered => self
                 .pending
                 .front()
@@ -223,7 +222,7 @@ impl Echoes {
                 is_doubted: false,
                 backlog: None,
             } => Some(calm_since + CALM),
-            State::Local { .. } => None,
+            State::AlwaysLocal | State::Away | State::Local { .. } => None,
         }
     }
 
@@ -358,7 +357,7 @@ mod tests {
         say(&mut echoes, 1, now);
         say(&mut echoes, 2, now + MILLI);
         assert_eq!(echoes.next_deadline(), Some(now + DEADLINE));
-        echoes.advance(false, now + DEADLINE - MILLI);
+        echoes.advance(false, now + DEADLINE.saturating_sub(MILLI));
         assert!(!echoes.has_deliveries());
         echoes.advance(false, now + DEADLINE);
         assert_eq!(heard(&mut echoes), [1, 2], "what is behind goes along");
@@ -397,7 +396,7 @@ mod tests {
         assert!(!echoes.is_degraded());
         echoes.link_down();
         echoes.link_up(start + CALM);
-        echoes.advance(true, start + 2 * CALM - MILLI);
+        echoes.advance(true, start + (2 * CALM).saturating_sub(MILLI));
         assert!(echoes.is_degraded(), "not before it was calm for a while");
         echoes.advance(true, start + 2 * CALM);
         assert!(!echoes.is_degraded(), "or Redis has acknowledged all");
@@ -585,7 +584,9 @@ mod tests {
                         self.is_up = true;
                         self.echoes.link_up(self.now);
                         let again: Vec<u64> = self.coming.drain(..).map(|(_, seq)| seq).collect();
-                        again.into_iter().for_each(|seq| self.send(seq));
+                        for seq in again {
+                            self.send(seq);
+                        }
                     }
                 }
             }

@@ -337,7 +337,7 @@ mod tests {
         origins.see(1, 3, now);
         origins.see(1, 5, now + MILLI);
         assert_eq!(origins.next_deadline(), Some(now + PATIENCE));
-        origins.advance(now + PATIENCE - MILLI);
+        origins.advance(now + PATIENCE.saturating_sub(MILLI));
         assert_eq!(origins.take_lost(), 0);
         origins.advance(now + PATIENCE);
         assert_eq!(origins.take_lost(), 1);

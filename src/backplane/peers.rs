@@ -147,7 +147,7 @@ mod tests {
         peers.heartbeat_sent(now);
         let next = now + HEARTBEAT_INTERVAL;
         assert_eq!(peers.next_deadline(), Some(next));
-        assert!(!peers.is_heartbeat_due(next - MILLI));
+        assert!(!peers.is_heartbeat_due(now + HEARTBEAT_INTERVAL.saturating_sub(MILLI)));
         assert!(peers.is_heartbeat_due(next));
         peers.link_down();
         assert!(!peers.is_heartbeat_due(next));
@@ -161,7 +161,7 @@ mod tests {
         peers.link_up(now);
         peers.heartbeat_sent(now);
         peers.hurry();
-        assert!(!peers.is_heartbeat_due(now + HURRY - MILLI));
+        assert!(!peers.is_heartbeat_due(now + HURRY.saturating_sub(MILLI)));
         assert!(peers.is_heartbeat_due(now + HURRY));
         peers.heartbeat_sent(now + HURRY);
         assert!(!peers.is_heartbeat_due(now + 3 * HURRY), "only once");
@@ -185,7 +185,7 @@ mod tests {
         let sent = now + HEARTBEAT_INTERVAL;
         peers.heartbeat_sent(sent);
         peers.heartbeat_sent(sent + HEARTBEAT_INTERVAL);
-        assert!(!peers.echo_is_missing(sent + ECHO_TIMEOUT - MILLI));
+        assert!(!peers.echo_is_missing(sent + ECHO_TIMEOUT.saturating_sub(MILLI)));
         assert!(peers.echo_is_missing(sent + ECHO_TIMEOUT));
         peers.link_down();
         assert!(!peers.echo_is_missing(sent + ECHO_TIMEOUT));
@@ -207,7 +207,7 @@ mod tests {
         peers.heard(2, now);
         peers.heard(2, now + MILLI);
         assert_eq!(peers.next_deadline(), Some(now + PEER_TIMEOUT));
-        assert_eq!(peers.expire(now + PEER_TIMEOUT - MILLI), 0);
+        assert_eq!(peers.expire(now + PEER_TIMEOUT.saturating_sub(MILLI)), 0);
         assert_eq!((peers.expire(now + PEER_TIMEOUT), peers.count()), (1, 1));
         assert_eq!(peers.next_deadline(), Some(now + PEER_TIMEOUT + MILLI));
         assert_eq!(peers.expire(now + PEER_TIMEOUT + MILLI), 1);

@@ -77,7 +77,7 @@ pub(super) struct Acked {
     /// What it says.
     pub(super) entry: Rc<Entry>,
     /// When Redis said so.
-    acked_at: Instant,
+    since: Instant,
 }
 
 impl Ring {
@@ -90,7 +90,7 @@ impl Ring {
         self.acked.push_back(Acked {
             id,
             entry,
-            acked_at: now,
+            since: now,
         });
         while self.bytes > MAX_BYTES {
             self.forget_oldest();
@@ -107,7 +107,7 @@ impl Ring {
 
     /// When the oldest is too old.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.acked.front().map(|oldest| oldest.acked_at + MAX_AGE)
+        self.acked.front().map(|oldest| oldest.since + MAX_AGE)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -216,7 +216,7 @@ mod tests {
         ring.push(id(1, 0), test_entry(1, 0, now), now);
         ring.push(id(2, 0), test_entry(2, 0, now), now + MILLI);
         assert_eq!(ring.next_deadline(), Some(now + MAX_AGE));
-        ring.expire(now + MAX_AGE - MILLI);
+        ring.expire(now + MAX_AGE.saturating_sub(MILLI));
         assert_eq!(numbers(&ring), [1, 2]);
         ring.expire(now + MAX_AGE);
         assert_eq!(numbers(&ring), [2]);
