@@ -15,6 +15,9 @@
 //! is reaped at the end, so stale news about it can never reach a newcomer in its place. All verbs
 //! accept ids of clients who have left, and do nothing then.
 //!
+//! Where several servers share their rooms, [`Hub::set_relaying`] has what is said to a room handed
+//! to the driver, by [`Hub::take_relayed`] before anybody is flushed, and [`Hub::deliver`] says it.
+//!
 //! Operators' connections, from [`Hub::accept_admin`], go through the same turn, but for two verbs:
 //! [`Hub::resume`] says whether they may be read, and what was written to them is told to
 //! [`Hub::flushed_admin`].
@@ -51,6 +54,7 @@ mod rate;
 mod receive;
 mod reconfigure;
 mod refuse;
+mod relay;
 mod room;
 mod routes;
 mod slow;
@@ -87,6 +91,8 @@ pub use outgoing::Outgoing;
 pub use peer::Peer;
 pub use rate::Rate;
 pub(crate) use rate::TokenBucket;
+use relay::Relay;
+pub use relay::Relayed;
 pub use room::RoomId;
 use room::Rooms;
 pub use trust::{InvalidTrustedProxy, TrustedProxy};
@@ -129,6 +135,7 @@ pub struct Hub {
     addresses: Addresses,
     handshakes: Handshakes,
     ledger: Ledger,
+    relay: Relay,
     /// How long the clock has stood still that `now` comes from.
     stood_still: Duration,
 }
@@ -175,6 +182,7 @@ impl Hub {
             addresses: Addresses::default(),
             handshakes: Handshakes::default(),
             ledger,
+            relay: Relay::default(),
             stood_still: Duration::ZERO,
         }
     }
@@ -248,11 +256,12 @@ impl Hub {
         self.batch_is_full || self.said >= Self::MAX_SAID
     }
 
-    /// Whether something is left to do that waits for no event: clients to flush or to reap. The
-    /// driver's next wait should be zero then.
+    /// Whether something is left to do that waits for no event: clients to flush or to reap, or
+    /// something to relay. The driver's next wait should be zero then.
     pub fn has_work(&self) -> bool {
         let must_speak = !self.dirty.is_empty() || self.rooms.has_unsealed();
-        must_speak || !self.doomed.is_empty() || self.ledger.owes_too_much
+        let must_relay = !self.relay.is_empty();
+        must_speak || must_relay || !self.doomed.is_empty() || self.ledger.owes_too_much
     }
 
     /// Removes one client that was doomed; the driver closes its connection. To be called until

@@ -26,8 +26,23 @@ impl Hub {
     /// Says a message to every member of the room named so; returns the number of members, 0 if
     /// there is no such room. For those who are no client: another thread, another server.
     pub fn publish(&mut self, room: &str, kind: MessageKind, payload: &[u8]) -> usize {
-        let room = self.rooms.find(room);
-        room.and_then(|room| self.broadcast(room, None, kind, payload.into()))
+        self.publish_payload(room, kind, payload.into())
+    }
+
+    /// The same for a payload that need not be copied perhaps.
+    pub(super) fn publish_payload(
+        &mut self,
+        name: &str,
+        kind: MessageKind,
+        payload: Payload<'_>,
+    ) -> usize {
+        let room = self.rooms.find(name);
+        if self.relay.is_on() {
+            // Somebody may be in that room on another server.
+            self.relay_to(name, None, kind, &payload);
+            return room.map_or(0, |room| self.members(room).len());
+        }
+        room.and_then(|room| self.say_to_room(room, None, kind, payload))
             .unwrap_or(0)
     }
 
@@ -51,8 +66,22 @@ impl Hub {
         client.room.map(|(room, _)| room)
     }
 
-    /// Appends a message to a room's batch: the same work whatever the size of the room.
+    /// Says a message to a room, or has the driver tell when: returns how many members it is for.
     pub(super) fn broadcast(
+        &mut self,
+        room: RoomId,
+        except: Option<ClientId>,
+        kind: MessageKind,
+        payload: Payload<'_>,
+    ) -> Option<usize> {
+        if self.relay.is_on() {
+            return self.relay(room, except, kind, &payload);
+        }
+        self.say_to_room(room, except, kind, payload)
+    }
+
+    /// Appends a message to a room's batch: the same work whatever the size of the room.
+    pub(super) fn say_to_room(
         &mut self,
         room: RoomId,
         except: Option<ClientId>,
@@ -338,7 +367,7 @@ impl Hub {
             }
         }
         self.metrics.settle_sent(sent_before);
-        self.said = 0;
+        self.said = self.relay.cost();
         self.batch_is_full = false;
         for id in overflowed {
             self.give_up(id, Disconnect::TooSlow, now);

@@ -78,9 +78,7 @@ impl Hub {
         if kind == MessageKind::Text && std::str::from_utf8(&body).is_err() {
             return self.refuse_admin(id, Route::Publish, AdminError::InvalidUtf8, now);
         }
-        let room = self.find_room(&room);
-        let receivers = room.and_then(|room| self.broadcast(room, None, kind, body.into()));
-        let receivers = receivers.unwrap_or(0);
+        let receivers = self.publish_payload(&room, kind, body.into());
         let status = if receivers == 0 { 202 } else { 201 };
         let response = json(status, format!("{{\"receivers\":{receivers}}}\n"));
         self.answer_admin(id, Route::Publish, response, is_last, now);

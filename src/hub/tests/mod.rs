@@ -10,6 +10,7 @@ mod heartbeat;
 mod invariants;
 mod limits;
 mod reconfigure;
+mod relay;
 mod slow;
 mod slow_policy;
 mod speaking;
