@@ -9,6 +9,7 @@ use std::rc::Rc;
 use super::client::ClientId;
 use super::room::RoomId;
 use super::{Hub, MessageKind};
+use crate::protocol::Payload;
 
 /// What a message counts on top of its bytes, so that many tiny ones are bounded too: its entry.
 const ENTRY_COST: usize = 64;
@@ -56,11 +57,6 @@ impl Entry {
 }
 
 impl Relay {
-    #[inline]
-    pub(super) fn is_on(&self) -> bool {
-        self.is_on
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -137,9 +133,46 @@ impl Hub {
             .unwrap_or(0)
     }
 
+    /// Says a message to every member of the room named so; returns the number of members, 0 if
+    /// there is no such room. For those who are no client: another thread, another server.
+    pub fn publish(&mut self, room: &str, kind: MessageKind, payload: &[u8]) -> usize {
+        self.publish_payload(room, kind, payload.into())
+    }
+
+    /// The same for a payload that need not be copied perhaps.
+    pub(super) fn publish_payload(
+        &mut self,
+        name: &str,
+        kind: MessageKind,
+        payload: Payload<'_>,
+    ) -> usize {
+        let room = self.rooms.find(name);
+        if self.relay.is_on {
+            // Somebody may be in that room on another server.
+            self.relay_to(name, None, kind, &payload);
+            return room.map_or(0, |room| self.members(room).len());
+        }
+        room.and_then(|room| self.say_to_room(room, None, kind, payload))
+            .unwrap_or(0)
+    }
+
+    /// Says a message to a room, or has the driver tell when: returns how many members it is for.
+    pub(super) fn broadcast(
+        &mut self,
+        room: RoomId,
+        except: Option<ClientId>,
+        kind: MessageKind,
+        payload: Payload<'_>,
+    ) -> Option<usize> {
+        if self.relay.is_on {
+            return self.relay(room, except, kind, &payload);
+        }
+        self.say_to_room(room, except, kind, payload)
+    }
+
     /// Keeps what is said to a room; returns how many members would hear it.
     #[cold]
-    pub(super) fn relay(
+    fn relay(
         &mut self,
         room: RoomId,
         except: Option<ClientId>,
@@ -155,7 +188,7 @@ impl Hub {
     }
 
     /// The same for a room that may have no members here.
-    pub(super) fn relay_to(
+    fn relay_to(
         &mut self,
         room: &str,
         except: Option<ClientId>,

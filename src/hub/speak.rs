@@ -23,29 +23,6 @@ impl Hub {
     /// memory until it is flushed.
     pub(super) const MAX_SAID: usize = 4 * 1024 * 1024;
 
-    /// Says a message to every member of the room named so; returns the number of members, 0 if
-    /// there is no such room. For those who are no client: another thread, another server.
-    pub fn publish(&mut self, room: &str, kind: MessageKind, payload: &[u8]) -> usize {
-        self.publish_payload(room, kind, payload.into())
-    }
-
-    /// The same for a payload that need not be copied perhaps.
-    pub(super) fn publish_payload(
-        &mut self,
-        name: &str,
-        kind: MessageKind,
-        payload: Payload<'_>,
-    ) -> usize {
-        let room = self.rooms.find(name);
-        if self.relay.is_on() {
-            // Somebody may be in that room on another server.
-            self.relay_to(name, None, kind, &payload);
-            return room.map_or(0, |room| self.members(room).len());
-        }
-        room.and_then(|room| self.say_to_room(room, None, kind, payload))
-            .unwrap_or(0)
-    }
-
     pub(super) fn find_room(&self, name: &str) -> Option<RoomId> {
         self.rooms.find(name)
     }
@@ -64,20 +41,6 @@ impl Hub {
             .get(id.index())
             .filter(|client| client.id == id)?;
         client.room.map(|(room, _)| room)
-    }
-
-    /// Says a message to a room, or has the driver tell when: returns how many members it is for.
-    pub(super) fn broadcast(
-        &mut self,
-        room: RoomId,
-        except: Option<ClientId>,
-        kind: MessageKind,
-        payload: Payload<'_>,
-    ) -> Option<usize> {
-        if self.relay.is_on() {
-            return self.relay(room, except, kind, &payload);
-        }
-        self.say_to_room(room, except, kind, payload)
     }
 
     /// Appends a message to a room's batch: the same work whatever the size of the room.
