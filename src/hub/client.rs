@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::admin::AdminConnection;
 use super::allowance::Allowance;
 use super::config::{HubConfig, SlowPolicy};
+use super::congestion::Behind;
 use super::disconnect::Disconnect;
 use super::outgoing::Outgoing;
 use super::peer::Peer;
@@ -127,6 +128,8 @@ pub(super) struct Client {
     pub(super) hint: Option<Tick>,
     /// Bytes of an incomplete frame since the last sign of life.
     trickled: u32,
+    /// Since when it has been behind, unless it has caught up.
+    pub(super) behind: Option<Behind>,
     /// Why it leaves; set once, by what happens first.
     pub(super) cause: Option<Disconnect>,
     /// The room and the position in its list of members, from the upgrade to the reaping.
@@ -211,6 +214,7 @@ impl Client {
             due_at: now + config.handshake_timeout,
             stalled_since: None,
             trickled: 0,
+            behind: None,
             hint: None,
             traffic: Traffic::default(),
             terms: None,

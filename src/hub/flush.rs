@@ -63,6 +63,10 @@ impl Hub {
         }
         if !all {
             self.touch(id);
+            self.note_behind(id, now);
+        }
+        if has_caught_up {
+            self.note_caught_up(id);
         }
         if !all || has_caught_up {
             self.arm(id, now);

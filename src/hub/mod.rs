@@ -35,6 +35,7 @@ mod batch;
 mod changes;
 mod client;
 mod config;
+mod congestion;
 mod deadline;
 mod dirty;
 mod disconnect;
@@ -76,6 +77,7 @@ pub(crate) use changes::{Changes, Setting};
 use client::Client;
 pub use client::{ClientId, Traffic};
 pub use config::{HubConfig, HubConfigError, MAX_RECEIVE, SlowPolicy};
+use congestion::Congestion;
 use dirty::DirtyList;
 pub use disconnect::{Departure, Disconnect};
 use drain::Drain;
@@ -136,6 +138,7 @@ pub struct Hub {
     handshakes: Handshakes,
     ledger: Ledger,
     relay: Relay,
+    congestion: Congestion,
     /// How long the clock has stood still that `now` comes from.
     stood_still: Duration,
 }
@@ -183,6 +186,7 @@ impl Hub {
             handshakes: Handshakes::default(),
             ledger,
             relay: Relay::default(),
+            congestion: Congestion::new(now),
             stood_still: Duration::ZERO,
         }
     }
@@ -285,6 +289,7 @@ impl Hub {
             handler.on_close(&mut Outbox::new(self, now), id, &why);
             self.rooms.remove_if_empty(room);
         }
+        self.note_caught_up(id);
         let client = self.clients.remove(id.index());
         self.uncount_address(&client);
         if client.is_admin {

@@ -249,6 +249,7 @@ impl Hub {
     pub(super) fn give_up(&mut self, id: ClientId, why: Disconnect, now: Instant) {
         let (at, messages) = self.batch(id);
         let max = self.config.max_client_buffer;
+        self.note_caught_up(id);
         let Some(client) = self.client_mut(id) else {
             return;
         };

@@ -16,6 +16,9 @@ impl Hub {
         assert_eq!(self.admin_count, admins);
         let told = |client: &&Client| client.surplus == Some(HandshakeError::TooManyFromAddress);
         assert_eq!(self.addresses.told(), clients().filter(told).count());
+        let is_counted = |behind| self.congestion.is_counted(behind);
+        let behind = clients().filter(|client| client.behind.is_some_and(is_counted));
+        assert_eq!(self.congestion.len(), behind.count());
         let mut counts = HashMap::new();
         for client in clients().filter(|client| client.address == AddressState::Counted) {
             if let Peer::Inet(address) = client.peer {
