@@ -70,7 +70,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use address::Addresses;
-pub use admin::{MAX_ADMIN, Route};
+pub use admin::{MAX_ADMIN, Route, Supplement};
 pub use admission::{Admission, RejectWith, Rejection};
 pub use changes::Change;
 pub(crate) use changes::{Changes, Setting};
@@ -138,6 +138,7 @@ pub struct Hub {
     handshakes: Handshakes,
     ledger: Ledger,
     relay: Relay,
+    supplement: Supplement,
     congestion: Congestion,
     /// How long the clock has stood still that `now` comes from.
     stood_still: Duration,
@@ -186,6 +187,7 @@ impl Hub {
             handshakes: Handshakes::default(),
             ledger,
             relay: Relay::default(),
+            supplement: Supplement::default(),
             congestion: Congestion::new(now),
             stood_still: Duration::ZERO,
         }

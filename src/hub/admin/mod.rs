@@ -9,6 +9,7 @@ mod json;
 mod lists;
 mod publish;
 mod routes;
+mod supplement;
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use connection::{Arrived, Progress};
 pub(in crate::hub) use lists::MAX_LIST_BYTES;
 use routes::AdminError;
 pub use routes::Route;
+pub use supplement::Supplement;
 
 use super::client::{Client, ClientId, Phase};
 use super::disconnect::Disconnect;
@@ -216,14 +218,15 @@ impl Hub {
         route.check(request)?;
         let framing = Framing::of(request)?;
         let response = match route {
-            Route::Healthz => Response::text(200, "ok\n"),
-            Route::Readyz => match self.unready() {
+            Route::Healthz => Response::text(200, format!("ok\n{}", self.supplement.health)),
+            Route::Readyz => match self.unready(request.query()) {
                 None => Response::text(200, "ready\n"),
                 Some(why) => Response::text(503, format!("{why}\n")),
             },
             Route::Metrics => {
                 let mut text = String::new();
                 self.write_metrics(&mut text);
+                text.push_str(&self.supplement.metrics);
                 Response::new(200).body(TEXT_FORMAT, text.into_bytes().into())
             }
             Route::Rooms => json(200, self.list_rooms(request.query())?),
@@ -235,17 +238,6 @@ impl Hub {
         let has_body = !matches!(framing, None | Some(Framing::Length(0)));
         self.answer_admin(id, route, response, has_body || is_last(request), now);
         Ok(())
-    }
-
-    /// Why no client should be sent here; `None` if they should.
-    fn unready(&self) -> Option<&'static str> {
-        if self.is_draining() {
-            Some("draining")
-        } else if self.len() >= self.config.max_connections {
-            Some("full")
-        } else {
-            None
-        }
     }
 
     /// Refuses a request, and ends the connection: what follows may be anything.

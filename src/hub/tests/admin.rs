@@ -675,3 +675,45 @@ fn a_reason_for_a_refusal_is_counted_once() {
     assert!(world.hub.accept(Peer::Unix, world.now).is_err());
     assert_eq!(world.hub.metrics().connections_dropped, 1);
 }
+
+#[test]
+fn what_a_driver_adds_is_told() {
+    let mut world = World::new(|config| config.max_connections = 1);
+    let readyz = |world: &mut World, target: &str| {
+        let Answer { status, body, .. } = world.get(target);
+        (status, body)
+    };
+    let ready = (200, "ready\n".to_owned());
+    assert_eq!(readyz(&mut world, "/readyz?strict=1"), ready);
+    let mut supplement = Supplement {
+        health: "bus=late\n".to_owned(),
+        unready: None,
+        strictly_unready: Some("bus late"),
+        metrics: "# HELP bus\nbus 1\n".to_owned(),
+    };
+    world.hub.set_supplement(supplement.clone());
+    assert_eq!(world.get("/healthz").body, "ok\nbus=late\n");
+    let metrics = world.get("/metrics").body;
+    assert!(metrics.ends_with("\n# HELP bus\nbus 1\n") && metrics.starts_with("# HELP fanfare_"));
+    for (target, is_strict) in [
+        ("/readyz", false),
+        ("/readyz?", false),
+        ("/readyz?strict=0", false),
+        ("/readyz?strict=10", false),
+        ("/readyz?strict=1", true),
+        ("/readyz?a=b&strict=1", true),
+    ] {
+        let late = (503, "bus late\n".to_owned());
+        let expected = if is_strict { late } else { ready.clone() };
+        assert_eq!(readyz(&mut world, target), expected, "{target}");
+    }
+    supplement.unready = Some("bus away");
+    world.hub.set_supplement(supplement);
+    let away = (503, "bus away\n".to_owned());
+    assert_eq!(readyz(&mut world, "/readyz"), away);
+    assert_eq!(readyz(&mut world, "/readyz?strict=1"), away);
+    assert_eq!(world.get("/healthz").status, 200, "the loop turns");
+    // What the hub knows itself comes first.
+    world.connect("/ws");
+    assert_eq!(readyz(&mut world, "/readyz"), (503, "full\n".to_owned()));
+}
