@@ -1,5 +1,6 @@
 //! The settings of a [`Backplane`](super::Backplane).
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,8 +79,8 @@ pub struct Credentials {
     pub password: String,
 }
 
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
             .field("user", &self.user)
             .finish_non_exhaustive()
@@ -137,6 +138,230 @@ impl BackplaneConfig {
             stream_maxlen: 100_000,
             catchup_max: 100_000,
             max_message_size: 1024 * 1024,
+        }
+    }
+    /// The longest duration of any setting: a year, so that no deadline overflows.
+    pub const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+
+    /// The most shards: each has up to four connections, and one that takes over among them.
+    pub const MAX_SHARDS: u16 = 64;
+
+    /// The longest name of a channel, in bytes.
+    pub const MAX_CHANNEL: usize = 128;
+
+    /// Checks the values, and the relations between them.
+    ///
+    /// # Errors
+    /// The first that does not hold.
+    pub fn check(&self) -> Result<(), BackplaneConfigError> {
+        use BackplaneConfigError as Error;
+
+        let durations = [
+            ("queue max age", self.queue_max_age),
+            ("echo deadline", self.echo_deadline),
+            ("op timeout", self.op_timeout),
+        ];
+        for (name, duration) in durations {
+            if duration.is_zero() {
+                return Err(Error::Zero(name));
+            }
+            if duration > Self::MAX_DURATION {
+                return Err(Error::TooLong(name));
+            }
+        }
+        let counts = [
+            ("stream maxlen", self.stream_maxlen),
+            ("catchup max", self.catchup_max),
+        ];
+        if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(Error::Zero(name));
+        }
+        let is_plain = |byte: u8| byte > b' ' && byte != 0x7f && !b"{}".contains(&byte);
+        let len = self.channel.len();
+        if !(1..=Self::MAX_CHANNEL).contains(&len) || !self.channel.bytes().all(is_plain) {
+            return Err(Error::Channel);
+        }
+        let least = self.max_message_size.saturating_add(ENVELOPE);
+        if self.queue_bytes < least {
+            return Err(Error::Queue {
+                bytes: self.queue_bytes,
+                least,
+            });
+        }
+        if let Some(shards) = self.shards {
+            if !(1..=Self::MAX_SHARDS).contains(&shards) {
+                return Err(Error::Shards);
+            }
+            if self.database > 0 {
+                return Err(Error::Contradiction("a database", "shards"));
+            }
+        }
+        if self.format == Format::Raw {
+            let contradictions = [
+                (self.mode == Mode::Stream, "the stream mode"),
+                (self.delivery == DeliveryOrder::Local, "local delivery"),
+                (self.shards.is_some(), "shards"),
+            ];
+            if let Some((_, what)) = contradictions.into_iter().find(|(is_set, _)| *is_set) {
+                return Err(Error::Contradiction("the raw format", what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an envelope and its place in the queue may take beside the message, in bytes.
+const ENVELOPE: usize = 1024;
+
+/// Settings that cannot be, or that contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackplaneConfigError {
+    /// A duration or a count that must not be 0.
+    Zero(&'static str),
+    /// A duration over [`BackplaneConfig::MAX_DURATION`].
+    TooLong(&'static str),
+    /// A channel's name that is empty, too long, or not plain.
+    Channel,
+    /// No shards, or more than [`BackplaneConfig::MAX_SHARDS`].
+    Shards,
+    /// A queue in which no message has room.
+    Queue {
+        /// The setting, in bytes.
+        bytes: usize,
+        /// What it must be at least, in bytes.
+        least: usize,
+    },
+    /// Two settings that do not go together.
+    Contradiction(&'static str, &'static str),
+}
+
+impl fmt::Display for BackplaneConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zero(name) => write!(f, "redis {name} must not be 0"),
+            Self::TooLong(name) => write!(f, "redis {name} is longer than a year"),
+            Self::Channel => write!(
+                f,
+                "redis channel must have 1 to {} bytes, without spaces and braces",
+                BackplaneConfig::MAX_CHANNEL
+            ),
+            Self::Shards => write!(
+                f,
+                "redis shards must be 1 to {}",
+                BackplaneConfig::MAX_SHARDS
+            ),
+            Self::Queue { bytes, least } => write!(
+                f,
+                "redis queue of {bytes} bytes is too small for the longest message, which takes \
+                 {least}"
+            ),
+            Self::Contradiction(one, other) => {
+                write!(f, "redis: {one} and {other} do not go together")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BackplaneConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with the defaults after a change.
+    fn complaint(change: impl FnOnce(&mut BackplaneConfig)) -> Option<String> {
+        let target = Target::Server(Endpoint::Tcp("localhost".to_owned(), 6379));
+        let mut config = BackplaneConfig::new(target);
+        change(&mut config);
+        config.check().err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_hold() {
+        assert_eq!(complaint(|_| {}), None);
+    }
+
+    #[test]
+    fn both_sides_of_every_limit() {
+        let long = |len| complaint(move |config| config.channel = "c".repeat(len));
+        assert_eq!(long(BackplaneConfig::MAX_CHANNEL), None);
+        let error = "redis channel must have 1 to 128 bytes, without spaces and braces";
+        assert_eq!(
+            long(BackplaneConfig::MAX_CHANNEL + 1).as_deref(),
+            Some(error)
+        );
+        for channel in ["", "a b", "a\n", "{a}", "a}", "\u{7f}"] {
+            let said = complaint(|config| channel.clone_into(&mut config.channel));
+            assert_eq!(said.as_deref(), Some(error), "{channel:?}");
+        }
+        let queue = |bytes| {
+            complaint(|config| {
+                config.max_message_size = 1000;
+                config.queue_bytes = bytes;
+            })
+        };
+        assert_eq!(queue(2024), None);
+        let error = "redis queue of 2023 bytes is too small for the longest message, which takes \
+                     2024";
+        assert_eq!(queue(2023).as_deref(), Some(error));
+        let shards = |count| complaint(|config| config.shards = Some(count));
+        assert_eq!(shards(1), None);
+        assert_eq!(shards(BackplaneConfig::MAX_SHARDS), None);
+        let error = "redis shards must be 1 to 64";
+        assert_eq!(shards(0).as_deref(), Some(error));
+        assert_eq!(
+            shards(BackplaneConfig::MAX_SHARDS + 1).as_deref(),
+            Some(error)
+        );
+        let year = BackplaneConfig::MAX_DURATION;
+        assert_eq!(complaint(|config| config.queue_max_age = year), None);
+    }
+
+    #[test]
+    fn nothing_is_zero_and_nothing_takes_more_than_a_year() {
+        type Set = fn(&mut BackplaneConfig, Duration);
+        let durations: [(&str, Set); 3] = [
+            ("queue max age", |config, time| config.queue_max_age = time),
+            ("echo deadline", |config, time| config.echo_deadline = time),
+            ("op timeout", |config, time| config.op_timeout = time),
+        ];
+        for (name, set) in durations {
+            let zero = complaint(|config| set(config, Duration::ZERO));
+            assert_eq!(zero, Some(format!("redis {name} must not be 0")));
+            let long = BackplaneConfig::MAX_DURATION + Duration::from_nanos(1);
+            let long = complaint(|config| set(config, long));
+            assert_eq!(long, Some(format!("redis {name} is longer than a year")));
+        }
+        let error = |name| Some(format!("redis {name} must not be 0"));
+        assert_eq!(complaint(|c| c.stream_maxlen = 0), error("stream maxlen"));
+        assert_eq!(complaint(|c| c.catchup_max = 0), error("catchup max"));
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let said = complaint(|config| (config.shards, config.database) = (Some(4), 1));
+        let error = "redis: a database and shards do not go together";
+        assert_eq!(said.as_deref(), Some(error));
+        let raw = |change: fn(&mut BackplaneConfig)| {
+            complaint(|config| {
+                config.format = Format::Raw;
+                change(config);
+            })
+        };
+        assert_eq!(raw(|_| {}), None);
+        for (what, change) in [
+            (
+                "the stream mode",
+                (|config| config.mode = Mode::Stream) as fn(&mut BackplaneConfig),
+            ),
+            ("local delivery", |config| {
+                config.delivery = DeliveryOrder::Local
+            }),
+            ("shards", |config| config.shards = Some(1)),
+        ] {
+            let error = format!("redis: the raw format and {what} do not go together");
+            assert_eq!(raw(change), Some(error));
         }
     }
 }

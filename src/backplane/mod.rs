@@ -27,6 +27,7 @@ mod queue;
 mod reasons;
 pub mod resp;
 mod ring;
+mod url;
 
 use std::fmt;
 use std::time::Instant;
@@ -34,6 +35,11 @@ use std::time::Instant;
 pub use config::{BackplaneConfig, Credentials, DeliveryOrder, Endpoint, Format, Mode, Target};
 pub use delivery::Delivery;
 pub use envelope::{Envelope, EnvelopeError, Parsed};
+pub use config::{
+    BackplaneConfig, BackplaneConfigError, Credentials, DeliveryOrder, Endpoint, Format, Mode,
+    Target,
+};
+pub use url::InvalidUrl;
 
 use crate::protocol::MessageKind;
 
