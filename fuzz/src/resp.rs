@@ -13,10 +13,7 @@ type Heard = (Vec<Value>, Option<RespError>);
 /// Hears a stream in three ways, and compares with the slow reader.
 pub fn run(bytes: &[u8]) {
     let mut limits = RespLimits::new(64, 1);
-    if bytes
-        .first()
-        .is_some_and(|flags| flags & SMALL_LIMITS != 0)
-    {
+    if bytes.first().is_some_and(|flags| flags & SMALL_LIMITS != 0) {
         limits.max_depth = 3;
         limits.max_elements = 6;
         limits.max_line = 24;
@@ -121,7 +118,11 @@ impl Reader<'_> {
             b'%' => {
                 let elements = self.elements(kind, &text, 2, depth)?;
                 let pairs = elements.chunks(2);
-                Value::Map(pairs.map(|pair| (pair[0].clone(), pair[1].clone())).collect())
+                Value::Map(
+                    pairs
+                        .map(|pair| (pair[0].clone(), pair[1].clone()))
+                        .collect(),
+                )
             }
             b'|' => {
                 self.elements(kind, &text, 2, depth)?;

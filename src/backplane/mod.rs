@@ -32,13 +32,12 @@ mod url;
 use std::fmt;
 use std::time::Instant;
 
-pub use config::{BackplaneConfig, Credentials, DeliveryOrder, Endpoint, Format, Mode, Target};
-pub use delivery::Delivery;
-pub use envelope::{Envelope, EnvelopeError, Parsed};
 pub use config::{
     BackplaneConfig, BackplaneConfigError, Credentials, DeliveryOrder, Endpoint, Format, Mode,
     Target,
 };
+pub use delivery::Delivery;
+pub use envelope::{Envelope, EnvelopeError, Parsed};
 pub use url::InvalidUrl;
 
 use crate::protocol::MessageKind;
