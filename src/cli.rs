@@ -175,6 +175,7 @@ fn edit_distance(left: &str, right: &str) -> usize {
 const FEATURES: &[(&str, bool)] = &[
     ("auth", cfg!(feature = "auth")),
     ("cli", cfg!(feature = "cli")),
+    ("redis", cfg!(feature = "redis")),
     ("tls", cfg!(feature = "tls")),
 ];
 
@@ -254,12 +255,14 @@ is like 10 (a second), or 10:50 where 50 may come at once (10 if that is not sai
 Environment:
   Each flag that is no question is also a variable: --max-rooms is FANFARE_MAX_ROOMS. A flag wins
   over its variable, an empty variable counts as unset. Repeatable ones are separated by commas;
-  those without a value take 1, true, yes, on or 0, false, no, off.
+  those without a value take 1, true, yes, on or 0, false, no, off. FANFARE_REDIS_PASSWORD is a
+  variable alone.
 
 Examples:
   fanfare --listen 0.0.0.0:8080 --allow-origin 'https://*.example.com'
   FANFARE_LISTEN=127.0.0.1:9000,unix:/run/fanfare.sock fanfare --max-message-size 1M \\
       --max-client-buffer 4M -v
+  fanfare --listen 127.0.0.1:8081 --redis redis://127.0.0.1:6379
 ";
 
 #[cfg(test)]
@@ -375,10 +378,21 @@ mod tests {
             .value
             .map_or(String::new(), |value| format!(" {value}"));
         let repeatable = if flag.repeatable { " (repeatable)" } else { "" };
-        let is_literal = flag
-            .default
-            .starts_with(|first: char| first.is_ascii_digit() || first == '/')
-            || matches!(flag.default, "same-origin" | "any" | "status" | "close");
+        let is_word = [
+            "same-origin",
+            "any",
+            "status",
+            "close",
+            "pubsub",
+            "ordered",
+            "envelope",
+            "websocket-broadcast",
+        ]
+        .contains(&flag.default);
+        let is_literal = is_word
+            || flag
+                .default
+                .starts_with(|first: char| first.is_ascii_digit() || first == '/');
         let default = if is_literal {
             format!("`{}`", flag.default)
         } else {

@@ -1,13 +1,13 @@
 //! From what was said, on the command line and in the environment, to settings that hold.
 
+mod error;
 mod exposure;
 mod file;
+mod redis;
 mod values;
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
 
 use fanfare::{RejectWith, ServerConfig, SlowPolicy};
@@ -15,7 +15,11 @@ use log::LevelFilter;
 
 use crate::cli::{Arguments, nearest};
 use crate::flags::{FLAGS, Flag, VARIABLE_PREFIX};
+pub(crate) use error::ConfigError;
 pub(crate) use file::ConfigFile;
+pub(crate) use redis::RedisSettings;
+#[cfg(feature = "redis")]
+pub(crate) use redis::{PASSWORD_VARIABLE as REDIS_PASSWORD, Secret};
 use values::{
     count, count_limit, duration, each, file, mode, parsed, path, rate, size, size_limit,
     subprotocol, switch, timeout, word,
@@ -35,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) access: AccessSettings,
     /// Where the certificates are.
     pub(crate) tls: TlsFiles,
+    /// What is said of Redis.
+    pub(crate) redis: RedisSettings,
     /// `--config`.
     pub(crate) file: Option<PathBuf>,
     /// Whether to explain the worst case of memory instead of serving.
@@ -106,17 +112,7 @@ impl Settings {
         }
         // 2. The environment, as far as the command line is silent.
         for (variable, value) in variables {
-            let Some(flag) = FLAGS.iter().find(|flag| is_variable_of(flag, &variable)) else {
-                settings.warnings.push(unknown_variable(&variable));
-                continue;
-            };
-            if !value.is_empty() && !is_overridden(flag, is_flagged) {
-                let said = values_of(flag, value).and_then(|values| settings.set(flag, &values));
-                said.map_err(|why| ConfigError::Invalid {
-                    setting: variable,
-                    why,
-                })?;
-            }
+            settings.set_from_variable(variable, value, is_flagged)?;
         }
         // 3. The command line.
         for flag in FLAGS {
@@ -148,7 +144,34 @@ impl Settings {
             settings.warnings.push(warning.to_owned());
         }
         settings.warnings.extend(exposure::warning(&settings));
+        settings
+            .warnings
+            .extend(settings.redis.warning(is_said("redis")));
         Ok(settings)
+    }
+
+    /// Sets what a variable says, unless a flag wins over it.
+    fn set_from_variable(
+        &mut self,
+        variable: String,
+        value: OsString,
+        is_flagged: impl Fn(&Flag) -> bool,
+    ) -> Result<(), ConfigError> {
+        let said = if variable == redis::PASSWORD_VARIABLE {
+            self.redis.set_password(value)
+        } else if let Some(flag) = FLAGS.iter().find(|flag| is_variable_of(flag, &variable)) {
+            if value.is_empty() || is_overridden(flag, is_flagged) {
+                return Ok(());
+            }
+            values_of(flag, value).and_then(|values| self.set(flag, &values))
+        } else {
+            self.warnings.push(unknown_variable(&variable));
+            return Ok(());
+        };
+        said.map_err(|why| ConfigError::Invalid {
+            setting: variable,
+            why,
+        })
     }
 
     /// What holds if nothing is said.
@@ -159,6 +182,7 @@ impl Settings {
             echo: true,
             access: AccessSettings::default(),
             tls: TlsFiles::default(),
+            redis: RedisSettings::default(),
             file: None,
             explain_memory: false,
             log_level: LevelFilter::Info,
@@ -172,6 +196,7 @@ impl Settings {
             || self.set_access(flag.name, values)?
             || self.set_limit(flag.name, values)?
             || self.set_time(flag.name, values)?
+            || self.redis.set(flag.name, last(values))?
             || self.set_log(flag.name, values)?;
         assert!(
             is_known,
@@ -304,49 +329,6 @@ fn last(values: &[String]) -> &str {
     values.last().map_or("", String::as_str)
 }
 
-/// A setting that is not one, or two that do not fit.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ConfigError {
-    /// A value that cannot be understood.
-    Invalid {
-        /// The flag or the variable that has it.
-        setting: String,
-        /// What is wrong with it; names the value.
-        why: String,
-    },
-    /// Settings that contradict each other.
-    Contradiction(String),
-    /// A file that cannot be read.
-    Unreadable {
-        /// Where it is.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// A line of a file that cannot be understood.
-    Line {
-        /// Where the file is.
-        path: PathBuf,
-        /// Its number, from 1.
-        line: usize,
-        /// What is wrong with it.
-        why: String,
-    },
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid { setting, why } => write!(f, "{setting}: {why}"),
-            Self::Contradiction(why) => f.write_str(why),
-            Self::Unreadable { path, why } => write!(f, "cannot read {}: {why}", path.display()),
-            Self::Line { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
-        }
-    }
-}
-
-impl Error for ConfigError {}
-
 fn is_variable_of(flag: &Flag, variable: &str) -> bool {
     flag.variable().is_some_and(|name| name == variable)
 }
@@ -417,6 +399,10 @@ mod tests {
         Some(match flag.value {
             // No less than one client may owe.
             Some("SIZE") if flag.name == "max-total-buffer" => "8M",
+            Some("MODE") if flag.name == "redis-mode" => "stream",
+            Some("URL") => "redis://localhost",
+            Some("ORDER") => "local",
+            Some("FORMAT") => "raw",
             Some("ADDR") => "[::]:9000",
             Some("PATH") => "/chat",
             Some("ORIGIN") => "https://example.com",

@@ -1,15 +1,20 @@
 //! All flags, each declared once: what parses, what explains, and what README's table is compared
 //! with.
 
+mod redis;
 mod table;
 
-pub(crate) use table::FLAGS;
+/// All flags, in the order of `--help`.
+pub(crate) const FLAGS: &[Flag] = &joined::<COUNT>(GROUPS);
+
+const GROUPS: &[&[Flag]] = &[table::SERVER, redis::REDIS, table::REST];
+const COUNT: usize = table::SERVER.len() + redis::REDIS.len() + table::REST.len();
 
 /// What the names of our environment variables start with.
 pub(crate) const VARIABLE_PREFIX: &str = "FANFARE_";
 
 /// One flag: how it is written, what it takes, and what it says of itself.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Flag {
     /// Its long name, without the dashes.
     pub(crate) name: &'static str,
@@ -72,4 +77,24 @@ impl Flag {
             (Some(_), true) => format!("{} (repeatable, default {})", self.help, self.default),
         }
     }
+}
+
+/// One table of several, made when this is compiled: hence the loops without iterators.
+const fn joined<const N: usize>(groups: &[&[Flag]]) -> [Flag; N] {
+    let (mut all, mut len) = ([VALUE; N], 0);
+    let mut group = 0;
+    while group < groups.len() {
+        let mut index = 0;
+        while index < groups[group].len() {
+            all[len] = groups[group][index];
+            len += 1;
+            index += 1;
+        }
+        group += 1;
+    }
+    assert!(
+        len == N,
+        "there is a place for each, and one for each place"
+    );
+    all
 }

@@ -12,6 +12,7 @@ mod explain_memory;
 mod flags;
 mod healthcheck;
 mod log_writer;
+mod redis;
 mod reload;
 mod small_file;
 
@@ -115,6 +116,7 @@ fn serve(arguments: &Arguments, log: &mut Option<LogWriter>) -> Result<(), Failu
         config.hub.max_client_buffer,
         cli::features(),
     );
+    redis::log(config);
     let mut server = Server::bind(config.clone()).map_err(Failure::run_time)?;
     server.stop_on_signals().map_err(Failure::run_time)?;
     server.reload_on_signal().map_err(Failure::run_time)?;

@@ -18,6 +18,7 @@ use crate::certificates;
 use crate::cli::Arguments;
 use crate::config::{AccessSettings, ConfigError, ConfigFile, Settings, TlsFiles};
 use crate::descriptors::settle_max_connections;
+use crate::redis;
 
 /// All that can be replaced, read and checked.
 pub(crate) struct Loaded {
@@ -38,6 +39,7 @@ impl Loaded {
         let mut settings = Settings::new(arguments, environment, file.as_ref())?;
         certificates::load(&settings.tls, &mut settings.server)
             .map_err(ConfigError::Contradiction)?;
+        redis::load(&mut settings).map_err(ConfigError::Contradiction)?;
         let access = Access::load(&settings.access).map_err(ConfigError::Contradiction)?;
         Ok(Self {
             settings,
@@ -155,6 +157,8 @@ impl Report {
                     key,
                     client_ca,
                 },
+            // What holds of it is the server's.
+            redis: _,
             file: _,
             explain_memory: _,
             log_level,

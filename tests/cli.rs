@@ -1,6 +1,9 @@
 //! The binary as its users meet it: what it prints, how it ends, what it does on a signal.
 #![cfg(feature = "cli")]
 
+#[path = "cli/redis_flags.rs"]
+mod redis_flags;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -70,10 +73,15 @@ impl Running {
 
     /// Waits for a line on stderr that contains `what`.
     fn line(&self, what: &str) -> String {
+        self.lines_until(what).1
+    }
+
+    /// The same, and the lines that came before it.
+    fn lines_until(&self, what: &str) -> (String, String) {
         let mut seen = String::new();
         loop {
             match self.stderr.recv_timeout(DEADLINE) {
-                Ok(line) if line.contains(what) => return line,
+                Ok(line) if line.contains(what) => return (seen, line),
                 Ok(line) => seen = seen + &line + "\n",
                 Err(error) => panic!("no line with '{what}' ({error}), but:\n{seen}"),
             }
@@ -189,6 +197,26 @@ fn help_goes_to_stdout() {
             assert!(help.contains(part), "no '{part}' in: {help}");
         }
     }
+}
+
+/// What users read is read again by whoever changes it: `HELP=write` stores it.
+#[test]
+fn help_is_what_was_read_last() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/help.txt");
+    let output = output(&["--help"]);
+    let help = text(&output.stdout);
+    if std::env::var_os("HELP").is_some_and(|verb| verb == "write") {
+        std::fs::write(file, help).expect("the folder is there");
+    }
+    let stored = std::fs::read_to_string(file).expect("it was stored");
+    let other = stored
+        .lines()
+        .zip(help.lines())
+        .find(|(old, new)| old != new);
+    assert!(
+        stored == help,
+        "HELP=write stores it; it begins to differ at {other:?}"
+    );
 }
 
 /// The worst case is explained and nobody listens; a limit on what is owed makes it less.

@@ -118,6 +118,36 @@ pub enum Format {
     Raw,
 }
 
+/// As the binary's flag has it.
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PubSub => "pubsub",
+            Self::Stream => "stream",
+        })
+    }
+}
+
+/// As the binary's flag has it.
+impl fmt::Display for DeliveryOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ordered => "ordered",
+            Self::Local => "local",
+        })
+    }
+}
+
+/// As the binary's flag has it.
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Envelope => "envelope",
+            Self::Raw => "raw",
+        })
+    }
+}
+
 impl BackplaneConfig {
     /// The defaults, for a Redis at `target`.
     pub fn new(target: Target) -> Self {
@@ -340,26 +370,26 @@ mod tests {
 
     #[test]
     fn contradictions_are_named() {
+        type Change = fn(&mut BackplaneConfig);
+
         let said = complaint(|config| (config.shards, config.database) = (Some(4), 1));
         let error = "redis: a database and shards do not go together";
         assert_eq!(said.as_deref(), Some(error));
-        let raw = |change: fn(&mut BackplaneConfig)| {
+        let raw = |change: Change| {
             complaint(|config| {
                 config.format = Format::Raw;
                 change(config);
             })
         };
         assert_eq!(raw(|_| {}), None);
-        for (what, change) in [
-            (
-                "the stream mode",
-                (|config| config.mode = Mode::Stream) as fn(&mut BackplaneConfig),
-            ),
+        let changes: [(&str, Change); 3] = [
+            ("the stream mode", |config| config.mode = Mode::Stream),
             ("local delivery", |config| {
-                config.delivery = DeliveryOrder::Local
+                config.delivery = DeliveryOrder::Local;
             }),
             ("shards", |config| config.shards = Some(1)),
-        ] {
+        ];
+        for (what, change) in changes {
             let error = format!("redis: the raw format and {what} do not go together");
             assert_eq!(raw(change), Some(error));
         }

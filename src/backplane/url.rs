@@ -377,8 +377,8 @@ mod tests {
         ] {
             let config = parsed(url);
             let expected = BackplaneConfig {
-                database,
                 tls,
+                database,
                 ..BackplaneConfig::new(Target::Server(tcp(host, port)))
             };
             assert_eq!(config, expected, "{url}");

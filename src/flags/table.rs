@@ -1,9 +1,9 @@
-//! The table of flags.
+//! The table of flags, but for those of Redis.
 
 use super::{Flag, SWITCH, VALUE};
 
-/// All flags, in the order of `--help`.
-pub(crate) const FLAGS: &[Flag] = &[
+/// What a server by itself needs.
+pub(super) const SERVER: &[Flag] = &[
     Flag {
         name: "listen",
         value: Some("ADDR"),
@@ -310,6 +310,10 @@ pub(crate) const FLAGS: &[Flag] = &[
         help: "clients must show a certificate that one of these has signed, in PEM",
         ..VALUE
     },
+];
+
+/// What stands last.
+pub(super) const REST: &[Flag] = &[
     Flag {
         name: "verbose",
         short: Some('v'),

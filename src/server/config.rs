@@ -8,6 +8,8 @@ use std::time::Duration;
 
 #[cfg(feature = "tls")]
 use super::tls::TlsConfig;
+#[cfg(feature = "redis")]
+use crate::backplane::BackplaneConfig;
 use crate::hub::{
     HubConfig, HubConfigError, MAX_ADMIN, MAX_SURPLUS, MemoryPart, MemoryScope, Rate,
 };
@@ -33,6 +35,9 @@ pub struct ServerConfig {
     /// Unix sockets and `admin` stay plain. Default none.
     #[cfg(feature = "tls")]
     pub tls: Option<TlsConfig>,
+    /// Has all rooms shared with other servers through Redis. Default none.
+    #[cfg(feature = "redis")]
+    pub backplane: Option<BackplaneConfig>,
     /// From the signal to stop to the end of listening: time for load balancers to look elsewhere,
     /// so it is waited for even if nobody is connected. Default zero.
     pub drain_delay: Duration,
@@ -55,6 +60,8 @@ impl Default for ServerConfig {
             reuse_port: false,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "redis")]
+            backplane: None,
             drain_delay: Duration::ZERO,
             drain_time: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),

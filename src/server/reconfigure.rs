@@ -1,5 +1,8 @@
 //! Other settings while the server runs.
 
+#[cfg(feature = "redis")]
+mod redis;
+
 use std::io;
 
 use super::config::{ListenAddress, ServerConfig};
@@ -34,8 +37,8 @@ impl Server {
     /// Replaces the settings while the server runs, and returns what has changed. For what that
     /// means to those who are connected see [`Hub::reconfigure`](crate::Hub::reconfigure).
     ///
-    /// `listen`, `admin`, `unix_mode`, `reuse_port`, and whether TLS is spoken at all, stay as they
-    /// are; changes of them are returned as those that
+    /// `listen`, `admin`, `unix_mode`, `reuse_port`, whether TLS is spoken at all, and all of the
+    /// backplane stay as they are; changes of them are returned as those that
     /// [need a restart](Change::needs_restart). A stop that is under way goes on as it was begun.
     ///
     /// # Errors
@@ -63,6 +66,10 @@ impl Server {
         if self.config.tls.is_some() != old.tls.is_some() {
             self.config.tls = old.tls;
         }
+        #[cfg(feature = "redis")]
+        {
+            self.config.backplane = old.backplane;
+        }
         Ok(changes.0)
     }
 }
@@ -86,6 +93,8 @@ impl ServerConfig {
             reuse_port,
             #[cfg(feature = "tls")]
             tls,
+            #[cfg(feature = "redis")]
+            backplane,
             drain_delay,
             drain_time,
             shutdown_timeout,
@@ -102,6 +111,8 @@ impl ServerConfig {
         } else {
             changes.at_restart("tls", &self.tls, tls);
         }
+        #[cfg(feature = "redis")]
+        redis::note_changes(self.backplane.as_ref(), backplane.as_ref(), changes);
         changes.live("drain_delay", &self.drain_delay, drain_delay);
         changes.live("drain_time", &self.drain_time, drain_time);
         changes.live("shutdown_timeout", &self.shutdown_timeout, shutdown_timeout);

@@ -287,6 +287,41 @@ fn what_cannot_change_is_warned_about_by_name_each_time() {
     server.open().check_echo();
 }
 
+/// A server keeps the Redis that it has; which password there is now is nobody's business.
+#[cfg(feature = "redis")]
+#[test]
+fn another_redis_needs_a_restart() {
+    let before = "redis = redis://app:hunter2@127.0.0.1:1\n";
+    let server = Reloading::start("redis", &[], before);
+    let lines = "redis = redis://app:hunter3@127.0.0.1:1/5\nredis-mode = stream\n\
+                 redis-queue-max-age = 5s\nmax-rooms = 9\nmax-message-size = 1K\n";
+    fs::write(&server.file, lines).expect("it was written before");
+    for max_rooms in ["max_rooms=65536..9 ", "nothing changed"] {
+        server.process.signal("HUP");
+        for said in [
+            " WARN  redis=redis://127.0.0.1:1..redis://127.0.0.1:1/5 needs a restart",
+            " WARN  redis_credentials=\"app\":(hidden)..\"app\":(hidden) needs a restart",
+            " WARN  redis_mode=pubsub..stream needs a restart",
+            " WARN  redis_queue_max_age=30s..5s needs a restart",
+            " WARN  redis_max_message_size=65536..1024 needs a restart",
+        ] {
+            server.process.line(said);
+        }
+        let line = server.process.line("reloaded");
+        assert!(format!("{line} ").contains(max_rooms), "{line}");
+    }
+    fs::write(&server.file, "max-rooms = 9\n").expect("it was written before");
+    server.process.signal("HUP");
+    server
+        .process
+        .line(" WARN  redis=redis://127.0.0.1:1..none needs a restart");
+    server.process.line("reloaded max_message_size=1024..65536");
+    let bad = server.reload("redis = redis://app:hunter2@h/x\n");
+    let why = ":1: redis: the database in the URL is not a number";
+    assert!(bad.contains(why) && !bad.contains("hunter2"), "{bad}");
+    server.open().check_echo();
+}
+
 /// A storm of signals while two clients talk: nothing is lost, nothing comes twice, and the last
 /// state of the file counts.
 #[test]
