@@ -25,7 +25,7 @@ impl Clients {
     /// Opens so many connections and waits for all of them; `path` is asked for each one's.
     pub fn open(
         &mut self,
-        door: Door,
+        door: Door<'_>,
         count: usize,
         path: &dyn Fn(usize) -> String,
     ) -> Result<Vec<Opened>, Failure> {
@@ -61,7 +61,7 @@ impl Clients {
     /// # Panics
     ///
     /// If there are members already.
-    pub fn connect(&mut self, door: Door, plans: &[Plan]) -> Result<(), Failure> {
+    pub fn connect(&mut self, door: Door<'_>, plans: &[Plan]) -> Result<(), Failure> {
         assert!(self.members.is_empty(), "all members are connected at once");
         let mut rooms = Vec::new();
         for (room, plan) in plans.iter().enumerate() {

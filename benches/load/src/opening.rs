@@ -30,9 +30,9 @@ const MAX_RESPONSE: usize = 8 << 10;
 
 /// How to connect.
 #[derive(Clone, Copy, Debug)]
-pub struct Door {
-    /// Where the server is.
-    pub address: SocketAddr,
+pub struct Door<'d> {
+    /// Where the server is, or several are: each connection goes to the next one.
+    pub addresses: &'d [SocketAddr],
     /// `SO_RCVBUF`, where the kernel's own choice is too large.
     pub receive_buffer: Option<usize>,
 }
@@ -83,11 +83,12 @@ impl Openings {
     pub fn start(
         &mut self,
         registry: &Registry,
-        door: Door,
+        door: Door<'_>,
         path: &str,
         tag: usize,
     ) -> Result<(), Failure> {
-        let mut stream = self.connect(door)?;
+        let address = door.addresses[tag % door.addresses.len()];
+        let mut stream = self.connect(address, door.receive_buffer)?;
         let place = self.free.pop().unwrap_or(self.places.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
         registry
@@ -95,7 +96,7 @@ impl Openings {
             .map_err(|error| Failure::of("registering", &error))?;
         let opening = Opening {
             stream,
-            request: request(door.address, path),
+            request: request(address, path),
             written: 0,
             response: Vec::new(),
             tag,
@@ -108,12 +109,16 @@ impl Openings {
     }
 
     /// Connects from the next source that is free.
-    fn connect(&mut self, door: Door) -> Result<TcpStream, Failure> {
+    fn connect(
+        &mut self,
+        address: SocketAddr,
+        receive_buffer: Option<usize>,
+    ) -> Result<TcpStream, Failure> {
         let mut tries = 1;
         loop {
             let source = source(self.started);
             self.started += 1;
-            match connect(door, source) {
+            match connect(address, receive_buffer, source) {
                 Ok(stream) => return Ok(stream),
                 Err(error) if is_taken(&error) && tries < MAX_TRIES => {
                     tries += 1;
@@ -202,11 +207,15 @@ fn is_taken(error: &io::Error) -> bool {
     )
 }
 
-fn connect(door: Door, source: Option<SocketAddr>) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(door.address), Type::STREAM, None)?;
+fn connect(
+    address: SocketAddr,
+    receive_buffer: Option<usize>,
+    source: Option<SocketAddr>,
+) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
-    if let Some(bytes) = door.receive_buffer {
+    if let Some(bytes) = receive_buffer {
         socket.set_recv_buffer_size(bytes)?;
     }
     if let Some(source) = source {
@@ -214,7 +223,7 @@ fn connect(door: Door, source: Option<SocketAddr>) -> io::Result<TcpStream> {
         socket.set_reuse_address(true)?;
         socket.bind(&source.into())?;
     }
-    match socket.connect(&door.address.into()) {
+    match socket.connect(&address.into()) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(EINPROGRESS) => {}
         Err(error) => return Err(error),

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
@@ -13,7 +14,8 @@ use crate::payload::{MAX_PUBLISHERS, STAMP};
 pub const HELP: &str = "\
 usage: load SCENARIO --address 127.0.0.1:PORT --pid PID [OPTION...]
 
-Loads a WebSocket server, verifies every delivery, and counts what the server has used by it.
+Loads a WebSocket server, or several that are one to their clients, verifies every delivery, and
+counts what the server has used by it.
 
 scenarios, their own options and defaults:
   fanout     --clients 100 --publishers 1 and one of --burst K, --window W, --rate R
@@ -25,8 +27,8 @@ scenarios, their own options and defaults:
   rooms      --rooms 1000 --members 10 --rate 1 (a second and room; --path /ws/{})
 
 options of all:
-  --address ADDR    where the server listens
-  --pid PID         the server's process
+  --address ADDR    where the server listens; ADDR,ADDR has clients connect to each in turn
+  --pid PID         the server's process; PID,PID has what several use added up
   --path PATH       what to ask for; default /ws
   --json FILE       writes the result as JSON; `-` is stdout, instead of the text
   --seconds S       how long is measured; default 3
@@ -99,8 +101,8 @@ pub enum Ending {
 #[expect(missing_docs, reason = "HELP says what each is")]
 pub struct Options {
     pub scenario: Scenario,
-    pub address: SocketAddr,
-    pub pid: u32,
+    pub addresses: Vec<SocketAddr>,
+    pub pids: Vec<u32>,
     pub path: String,
     pub json: Option<PathBuf>,
     pub clients: usize,
@@ -181,7 +183,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
         Some(Arg::Long("help") | Arg::Short('h')) => return Ok(None),
         _ => return Err("the first argument is a scenario; see --help".into()),
     };
-    let (mut address, mut pid, mut pace) = (None, None, None);
+    let mut pace = None;
     let mut options = defaults(scenario);
     while let Some(argument) = parser.next()? {
         let name = match argument {
@@ -198,8 +200,8 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
         };
         match name.as_str() {
             "help" => return Ok(None),
-            "address" => address = Some(parser.value()?.parse()?),
-            "pid" => pid = Some(parser.value()?.parse()?),
+            "address" => options.addresses = parser.value()?.parse_with(list)?,
+            "pid" => options.pids = parser.value()?.parse_with(list)?,
             "path" => options.path = parser.value()?.string()?,
             "json" => options.json = Some(parser.value()?.into()),
             "seconds" => options.seconds = parser.value()?.parse_with(seconds)?,
@@ -220,8 +222,12 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
             _ => return Err(format!("there is no option --{name}").into()),
         }
     }
-    options.address = address.ok_or("--address is missing")?;
-    options.pid = pid.ok_or("--pid is missing")?;
+    if options.addresses.is_empty() {
+        return Err("--address is missing".into());
+    }
+    if options.pids.is_empty() {
+        return Err("--pid is missing".into());
+    }
     options.pace = pace
         .or(scenario.pace())
         .ok_or("give one of --burst, --window, --rate")?;
@@ -233,8 +239,8 @@ fn defaults(scenario: Scenario) -> Options {
     let is_idle = scenario == Scenario::Idle;
     Options {
         scenario,
-        address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        pid: 0,
+        addresses: Vec::new(),
+        pids: Vec::new(),
         path: if scenario == Scenario::Rooms {
             "/ws/{}"
         } else {
@@ -285,6 +291,15 @@ fn check(options: &mut Options) -> Result<(), String> {
         return Err(format!("--size {} is less than {STAMP}", options.size));
     }
     Ok(())
+}
+
+/// Reads things with commas between them, one at least.
+fn list<T: FromStr>(text: &str) -> Result<Vec<T>, String> {
+    let things = text.split(',').map(|thing| {
+        let parsed = thing.parse();
+        parsed.map_err(|_| format!("{thing:?} in {text:?} is none"))
+    });
+    things.collect()
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -353,6 +368,13 @@ mod tests {
         assert_eq!(rooms.path, "/ws/{}");
         assert_eq!(options("idle").clients, 10_000);
         assert_eq!(options("handshake --close reset").ending, Ending::Reset);
+        let one = options("idle");
+        assert_eq!((one.addresses.len(), one.pids), (1, vec![1]));
+        let line = "idle --address 127.0.0.1:7,[::1]:8 --pid 7,8";
+        let several = parse(line.split(' ').map(OsString::from));
+        let several = several.expect("it makes sense").expect("not for help");
+        assert_eq!(several.pids, [7, 8]);
+        assert_eq!(several.addresses[1].to_string(), "[::1]:8");
         assert!(parsed("fanout --help").expect("help is fine").is_none());
     }
 
@@ -378,6 +400,8 @@ mod tests {
             ("rooms --members 0", "there are no clients"),
             ("handshake --close slowly", "slowly is neither"),
             ("idle --size 128", "idle takes no --size"),
+            ("idle --pid 1,", "\"\" in \"1,\" is none"),
+            ("idle --address 1", "\"1\" in \"1\" is none"),
         ] {
             let error = parsed(line).expect_err(line);
             assert!(error.contains(expected), "{line}: {error}");

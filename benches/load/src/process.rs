@@ -55,10 +55,31 @@ pub struct Memory {
 }
 
 impl Usage {
-    /// Reads the books.
-    pub fn read(pid: u32) -> io::Result<Self> {
-        let mut threads = BTreeMap::new();
-        let (mut voluntary, mut involuntary) = (0, 0);
+    /// Reads the books of a server, or of several as if they were one.
+    pub fn read(pids: &[u32]) -> io::Result<Self> {
+        let machine = fs::read_to_string("/proc/stat")?;
+        // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
+        let ticks: Vec<u64> = (1..=8).map(|place| word(&machine, place)).collect();
+        let all_ticks = ticks.iter().sum();
+        let own = clock_gettime(ClockId::ProcessCPUTime);
+        let mut usage = Self {
+            threads: BTreeMap::new(),
+            user_ticks: 0,
+            system_ticks: 0,
+            voluntary: 0,
+            involuntary: 0,
+            own_ns: own.tv_sec.unsigned_abs() * 1_000_000_000 + own.tv_nsec.unsigned_abs(),
+            busy_ticks: all_ticks - ticks[3] - ticks[4],
+            all_ticks,
+        };
+        for pid in pids {
+            usage.add(*pid)?;
+        }
+        Ok(usage)
+    }
+
+    /// Adds what stands in the books of one process.
+    fn add(&mut self, pid: u32) -> io::Result<()> {
         for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
             let path = entry?.path();
             // A thread may end at any time.
@@ -70,28 +91,16 @@ impl Usage {
             };
             let id = path.file_name().and_then(|name| name.to_str());
             let id = id.and_then(|id| id.parse().ok()).unwrap_or_default();
-            threads.insert(id, word(&schedstat, 0));
-            voluntary += field(&status, "voluntary_ctxt_switches:");
-            involuntary += field(&status, "nonvoluntary_ctxt_switches:");
+            self.threads.insert(id, word(&schedstat, 0));
+            self.voluntary += field(&status, "voluntary_ctxt_switches:");
+            self.involuntary += field(&status, "nonvoluntary_ctxt_switches:");
         }
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // The second field is the name in brackets, which may hold blanks.
         let stat = stat.rsplit(')').next().unwrap_or_default();
-        let machine = fs::read_to_string("/proc/stat")?;
-        // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
-        let ticks: Vec<u64> = (1..=8).map(|place| word(&machine, place)).collect();
-        let all_ticks = ticks.iter().sum();
-        let own = clock_gettime(ClockId::ProcessCPUTime);
-        Ok(Self {
-            threads,
-            user_ticks: word(stat, 11),
-            system_ticks: word(stat, 12),
-            voluntary,
-            involuntary,
-            own_ns: own.tv_sec.unsigned_abs() * 1_000_000_000 + own.tv_nsec.unsigned_abs(),
-            busy_ticks: all_ticks - ticks[3] - ticks[4],
-            all_ticks,
-        })
+        self.user_ticks += word(stat, 11);
+        self.system_ticks += word(stat, 12);
+        Ok(())
     }
 
     /// What was used since an earlier moment.
@@ -132,15 +141,17 @@ impl Usage {
 }
 
 impl Memory {
-    /// Reads the books.
-    pub fn read(pid: u32) -> io::Result<Self> {
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-        Ok(Self {
-            rss_kib: field(&status, "VmRSS:"),
-            peak_kib: field(&status, "VmHWM:"),
-            pss_kib: field(&rollup, "Pss:"),
-        })
+    /// Reads the books of a server, or adds up those of several.
+    pub fn read(pids: &[u32]) -> io::Result<Self> {
+        let mut memory = Self::default();
+        for pid in pids {
+            let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+            let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+            memory.rss_kib += field(&status, "VmRSS:");
+            memory.peak_kib += field(&status, "VmHWM:");
+            memory.pss_kib += field(&rollup, "Pss:");
+        }
+        Ok(memory)
     }
 }
 
@@ -204,17 +215,19 @@ mod tests {
 
     #[test]
     fn work_is_seen_in_the_books() {
-        let pid = std::process::id();
-        let before = Usage::read(pid).unwrap();
+        let pid = [std::process::id()];
+        let before = Usage::read(&pid).unwrap();
         let mut number = 1_u64;
-        while Usage::read(pid).unwrap().since(&before).load_cpu_ns < 50_000_000 {
+        while Usage::read(&pid).unwrap().since(&before).load_cpu_ns < 50_000_000 {
             number = std::hint::black_box(number.wrapping_mul(3));
         }
-        let used = Usage::read(pid).unwrap().since(&before);
+        let used = Usage::read(&pid).unwrap().since(&before);
         assert!(used.cpu_ns > 30_000_000, "{used:?}");
         assert_eq!(used.user_ns + used.system_ns, used.cpu_ns);
-        let memory = Memory::read(pid).unwrap();
+        let memory = Memory::read(&pid).unwrap();
         assert!(memory.rss_kib > 0 && memory.pss_kib > 0);
         assert!(memory.peak_kib >= memory.rss_kib);
+        let twice = Memory::read(&[pid[0]; 2]).unwrap();
+        assert!(twice.rss_kib > memory.rss_kib);
     }
 }

@@ -100,19 +100,19 @@ fn measure(
     Ok(report)
 }
 
-fn door(options: &Options) -> Door {
+fn door(options: &Options) -> Door<'_> {
     Door {
-        address: options.address,
+        addresses: &options.addresses,
         receive_buffer: None,
     }
 }
 
 fn memory(options: &Options) -> Result<Memory, Failure> {
-    Memory::read(options.pid).map_err(|error| Failure::of("the server's memory", &error))
+    Memory::read(&options.pids).map_err(|error| Failure::of("the server's memory", &error))
 }
 
 fn usage(options: &Options) -> Result<Usage, Failure> {
-    Usage::read(options.pid).map_err(|error| Failure::of("the server's CPU time", &error))
+    Usage::read(&options.pids).map_err(|error| Failure::of("the server's CPU time", &error))
 }
 
 /// The path of a numbered room or client.

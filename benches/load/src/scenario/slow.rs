@@ -54,7 +54,7 @@ impl Company for Slow<'_> {
         // A late event of one that was deregistered.
         clients.strangers.clear();
         if now >= self.next {
-            let memory = Memory::read(self.options.pid);
+            let memory = Memory::read(&self.options.pids);
             let memory = memory.map_err(|error| Failure::of("the server's memory", &error))?;
             self.samples.push(memory.rss_kib);
             self.next = now + SECOND;
