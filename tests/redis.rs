@@ -1,0 +1,54 @@
+//! Several servers that share their rooms through a real Redis, while everything is done to it, and
+//! to the way there, that happens to one in production. Each row of the table of failures in
+//! `docs/backplane.md` is a test.
+//!
+//! They need Debian's `redis-server`, `redis-sentinel` and `redis-cli`, and are run by
+//! `./test redis`: in release mode. `FANFARE_REDIS_SEEDS` is how many random sequences of faults
+//! there are, or `N..M` for those from N up to M.
+#![cfg(all(feature = "cli", feature = "redis", target_os = "linux"))]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "faults last for a time, and what is measured here is the machine's"
+)]
+
+#[path = "support/process.rs"]
+#[allow(dead_code, reason = "each test binary needs a part of it")]
+mod binary;
+#[path = "redis/client.rs"]
+mod client;
+#[path = "redis/ledger.rs"]
+mod ledger;
+#[path = "redis/node.rs"]
+mod node;
+#[path = "loopback/peer.rs"]
+#[allow(dead_code, reason = "each test binary needs a part of it")]
+mod peer;
+#[path = "redis/proxy.rs"]
+mod proxy;
+#[path = "redis/resp.rs"]
+mod resp;
+#[path = "redis/server.rs"]
+mod server;
+#[path = "redis/stage.rs"]
+mod stage;
+mod support;
+#[path = "redis/talk.rs"]
+mod talk;
+
+#[path = "redis/harness.rs"]
+mod harness;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `look` finds what it looks for.
+fn wait_until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
+        // Nothing tells of what is looked for here.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,80 @@
+//! What clients heard, against what was said.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use crate::client::{Client, Speaker};
+use crate::talk::Said;
+
+/// How long a client may wait for what a client of the same server says, whatever Redis does: the
+/// echo's deadline, and what a turn of the loop and a busy machine need.
+pub(crate) const MAX_SILENCE: Duration = Duration::from_millis(300);
+
+/// What one client heard of some speakers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) heard: usize,
+    /// Messages that were said before others that it heard, and that it did not hear.
+    pub(crate) lost: BTreeSet<(Speaker, usize)>,
+    /// Messages that it heard again.
+    pub(crate) doubled: usize,
+    /// Messages that it heard behind later ones of the same speaker.
+    pub(crate) disordered: usize,
+    /// The longest that a message took.
+    pub(crate) silence: Duration,
+}
+
+impl Account {
+    /// What `client` heard of `speakers`. `is_newcomer` has missed what was said before it came,
+    /// and nobody expects anything else.
+    pub(crate) fn of(
+        client: &Client,
+        speakers: &[Speaker],
+        said: &Said,
+        is_newcomer: bool,
+    ) -> Self {
+        let mut account = Self::default();
+        for &speaker in speakers {
+            let empty = Vec::new();
+            let times = said.get(&speaker).unwrap_or(&empty);
+            let (mut seen, mut last) = (BTreeSet::new(), None);
+            client.read(|log| {
+                for heard in log.heard.iter().filter(|heard| heard.speaker == speaker) {
+                    account.heard += 1;
+                    let is_new = seen.insert(heard.number);
+                    account.doubled += usize::from(!is_new);
+                    account.disordered += usize::from(is_new && last > Some(heard.number));
+                    last = last.max(Some(heard.number));
+                    let took = heard.at.saturating_duration_since(times[heard.number]);
+                    account.silence = account.silence.max(took);
+                }
+            });
+            let first = if is_newcomer {
+                seen.first().copied()
+            } else {
+                Some(0)
+            };
+            let (Some(first), Some(last)) = (first, last) else {
+                continue;
+            };
+            let missing = (first..last).filter(|number| !seen.contains(number));
+            account.lost.extend(missing.map(|number| (speaker, number)));
+        }
+        account
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} heard, {} lost, {} doubled, {} out of order, at most {:.0} ms late",
+            self.heard,
+            self.lost.len(),
+            self.doubled,
+            self.disordered,
+            self.silence.as_secs_f64() * 1e3,
+        )
+    }
+}

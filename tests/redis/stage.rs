@@ -1,0 +1,504 @@
+//! A Redis, some servers that share their rooms through it, and clients who talk all the time.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, Speaker};
+use crate::ledger::{Account, MAX_SILENCE};
+use crate::node::Node;
+use crate::proxy::Proxy;
+use crate::server::{Keeps, RedisServer};
+use crate::talk::Talk;
+use crate::wait_until;
+
+/// How long the last messages may take to come to everybody when all is well again.
+const SETTLING: Duration = Duration::from_secs(15);
+
+/// How long it may take until what was lost has been counted: a hole is a loss when it is older than
+/// 10 s, and a heartbeat comes every 5 s.
+const COUNTING: Duration = Duration::from_secs(20);
+
+/// How messages travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    PubSub,
+    Stream,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::PubSub => "pubsub",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+/// Does the same in both modes, at the same time.
+pub(crate) fn in_both_modes(test: impl Fn(Mode) + Sync) {
+    let test = &test;
+    let failed: Vec<&str> = std::thread::scope(|scope| {
+        let runs = [Mode::PubSub, Mode::Stream].map(|mode| {
+            let run = std::thread::Builder::new()
+                .name(mode.name().to_owned())
+                .spawn_scoped(scope, move || test(mode));
+            (mode.name(), run.expect("a free thread"))
+        });
+        let ended = runs.map(|(name, run)| run.join().is_err().then_some(name));
+        ended.into_iter().flatten().collect()
+    });
+    assert!(failed.is_empty(), "failed in {failed:?}, see above");
+}
+
+/// What a stage is to be.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) mode: Mode,
+    pub(crate) nodes: usize,
+    pub(crate) keeps: Keeps,
+    /// More settings of Redis, and of the servers.
+    pub(crate) redis: Vec<&'static str>,
+    pub(crate) flags: Vec<&'static str>,
+    /// Each speaker says a message of that many bytes every so long.
+    pub(crate) pace: Duration,
+    pub(crate) len: usize,
+    /// What stands before the address in the URL: `user:password@`.
+    pub(crate) credentials: &'static str,
+}
+
+impl Plan {
+    pub(crate) fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            nodes: 2,
+            keeps: Keeps::Nothing,
+            redis: Vec::new(),
+            flags: Vec::new(),
+            pace: Duration::from_millis(5),
+            len: 64,
+            credentials: "",
+        }
+    }
+
+    /// How a server is told of a Redis at this address.
+    pub(crate) fn arguments(&self, redis: SocketAddr) -> Vec<String> {
+        let mut arguments = vec![
+            "--redis".to_owned(),
+            format!("redis://{}{redis}", self.credentials),
+            "--redis-mode".to_owned(),
+            self.mode.name().to_owned(),
+        ];
+        arguments.extend(self.flags.iter().map(|&flag| flag.to_owned()));
+        arguments
+    }
+}
+
+/// Someone who listens, and where.
+pub(crate) struct Place {
+    pub(crate) node: usize,
+    pub(crate) client: Arc<Client>,
+    is_newcomer: bool,
+    /// Its server was killed: nobody waits for what it said last.
+    is_gone: bool,
+    speaks: bool,
+}
+
+pub(crate) struct Stage {
+    pub(crate) plan: Plan,
+    pub(crate) redis: RedisServer,
+    /// What stands between each server and Redis.
+    pub(crate) proxies: Vec<Proxy>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) talk: Talk,
+    begun: Instant,
+}
+
+impl Stage {
+    /// Two servers, on each a client who speaks and listens, and one who listens.
+    pub(crate) fn new(mode: Mode) -> Self {
+        Self::start(Plan::new(mode))
+    }
+
+    pub(crate) fn start(plan: Plan) -> Self {
+        let redis = RedisServer::start_with(plan.keeps, &plan.redis);
+        let mut stage = Self::set_up(plan, redis);
+        stage.wait_until_well();
+        stage.gather();
+        stage
+    }
+
+    /// Everything but clients, and without waiting for anything.
+    pub(crate) fn set_up(plan: Plan, redis: RedisServer) -> Self {
+        let mut stage = Self {
+            redis,
+            proxies: Vec::new(),
+            nodes: Vec::new(),
+            places: Vec::new(),
+            talk: Talk::start(plan.pace, plan.len),
+            begun: Instant::now(),
+            plan,
+        };
+        for _ in 0..stage.plan.nodes {
+            let proxy = Proxy::start(stage.redis.address());
+            let node = Node::start(&stage.plan.arguments(proxy.address));
+            stage.proxies.push(proxy);
+            stage.nodes.push(node);
+        }
+        stage
+    }
+
+    /// Clients join, begin to talk, and have heard each other.
+    pub(crate) fn gather(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.join(node, true);
+            self.join(node, false);
+        }
+        self.wait_until_heard(10);
+    }
+
+    /// One more client, who speaks or not.
+    pub(crate) fn join(&mut self, node: usize, speaks: bool) -> Arc<Client> {
+        let client = Arc::new(Client::join(self.nodes[node].address, "/ws"));
+        let is_newcomer = !self.talk.said().is_empty();
+        if speaks {
+            // Everybody who is there now hears all of it.
+            self.talk.add(&client);
+        }
+        self.places.push(Place {
+            node,
+            client: Arc::clone(&client),
+            is_newcomer,
+            is_gone: false,
+            speaks,
+        });
+        client
+    }
+
+    /// The speakers whose servers live, or those of one server.
+    fn speakers(&self, on: impl Fn(usize) -> bool) -> Vec<Speaker> {
+        let speakers = self.places.iter();
+        let speakers = speakers.filter(|place| place.speaks && on(place.node));
+        speakers.map(|place| place.client.speaker).collect()
+    }
+
+    /// Waits until everybody has heard so many more of everybody who speaks.
+    pub(crate) fn wait_until_heard(&self, more: usize) {
+        let goals: Vec<(Speaker, usize)> = self
+            .places
+            .iter()
+            .filter(|place| place.speaks && !place.is_gone)
+            .map(|place| place.client.speaker)
+            .map(|speaker| (speaker, self.talk.count(speaker) + more - 1))
+            .collect();
+        self.wait_for(&goals);
+    }
+
+    fn wait_for(&self, goals: &[(Speaker, usize)]) {
+        for place in self.places.iter().filter(|place| !place.is_gone) {
+            for &(speaker, number) in goals {
+                let begun = Instant::now();
+                while place.client.last_of(speaker) < Some(number) {
+                    place.client.read(|log| {
+                        if let Some(end) = &log.end {
+                            panic!("a client of node {}: {end}", place.node);
+                        }
+                    });
+                    if begun.elapsed() > SETTLING {
+                        let last = place.client.last_of(speaker);
+                        self.tell_metrics();
+                        panic!(
+                            "a client of node {} waits for {number} of {speaker:?}, \
+                             and the last is {last:?}",
+                            place.node
+                        );
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn wait_until_well(&self) {
+        for node in &self.nodes {
+            node.wait_until_well();
+        }
+    }
+
+    /// Lets them talk.
+    pub(crate) fn talk_for(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    /// A server is killed, and its clients with it.
+    pub(crate) fn kill_node(&mut self, node: usize) {
+        for place in self.places.iter_mut().filter(|place| place.node == node) {
+            if !place.is_gone {
+                self.talk.remove(place.client.speaker);
+                place.is_gone = true;
+            }
+        }
+        self.nodes[node].process.signal("KILL");
+        let _ = self.nodes[node].process.end();
+    }
+
+    /// Another one takes its place. No clients yet.
+    pub(crate) fn replace_node(&mut self, node: usize) {
+        let arguments = self.plan.arguments(self.proxies[node].address);
+        self.nodes[node] = Node::start(&arguments);
+    }
+
+    /// When all is well again, everybody says a last word that everybody hears. What was not heard
+    /// until then is lost.
+    pub(crate) fn finish(&mut self) -> Outcome {
+        self.wait_until_well();
+        self.wait_until_heard(10);
+        let lateness = self.talk.stop();
+        let said = self.talk.said();
+        let is_living = |place: &&Place| place.speaks && !place.is_gone;
+        let goals: Vec<(Speaker, usize)> = self
+            .places
+            .iter()
+            .filter(is_living)
+            .map(|place| place.client.speaker)
+            .map(|speaker| (speaker, said[&speaker].len() - 1))
+            .collect();
+        self.wait_for(&goals);
+        let accounts = self.places.iter().map(|place| {
+            let account = |speakers: &[Speaker]| {
+                Account::of(&place.client, speakers, &said, place.is_newcomer)
+            };
+            Accounts {
+                node: place.node,
+                own: account(&self.speakers(|node| node == place.node)),
+                foreign: account(&self.speakers(|node| node != place.node)),
+                is_gone: place.is_gone,
+            }
+        });
+        Outcome {
+            mode: self.plan.mode,
+            said: said.values().map(Vec::len).sum(),
+            accounts: accounts.collect(),
+            lateness,
+            took: self.begun.elapsed(),
+        }
+    }
+
+    /// Whoever lost something has counted it, exactly, and who did not has not.
+    pub(crate) fn all_lost_is_counted(&self, outcome: &Outcome) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            let lost = outcome.lost_at(index) as u64;
+            let begun = Instant::now();
+            loop {
+                let counted = node.metric("fanfare_redis_gap_messages_total");
+                if counted == lost {
+                    break;
+                }
+                if begun.elapsed() > COUNTING || counted > lost {
+                    self.tell_metrics();
+                    panic!("node {index} counted {counted} messages as lost, but {lost} were");
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    /// A fault without any loss: nobody missed anything, and nobody says so.
+    pub(crate) fn nothing_was_lost(&mut self) -> Outcome {
+        let outcome = self.finish();
+        println!("{outcome}");
+        outcome.own_clients_are_content();
+        for (index, _) in self.nodes.iter().enumerate() {
+            let lost = outcome.lost_at(index);
+            if lost > 0 {
+                self.tell_metrics();
+            }
+            assert_eq!(lost, 0, "messages lost at node {index}: {outcome}");
+        }
+        self.all_lost_is_counted(&outcome);
+        outcome
+    }
+
+    /// A fault that may cost messages: those of other nodes, and all of them are counted.
+    pub(crate) fn what_was_lost_is_counted(&mut self) -> Outcome {
+        let outcome = self.finish();
+        println!("{outcome}");
+        outcome.own_clients_are_content();
+        self.all_lost_is_counted(&outcome);
+        outcome
+    }
+
+    /// In Pub/Sub what is lost is counted; in a stream nothing is.
+    pub(crate) fn stream_loses_nothing(&mut self) -> Outcome {
+        match self.plan.mode {
+            Mode::PubSub => self.what_was_lost_is_counted(),
+            Mode::Stream => self.nothing_was_lost(),
+        }
+    }
+
+    pub(crate) fn tell_metrics(&self) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            eprintln!("node {index}:\n{}", node.metrics().redis());
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mode = self.plan.mode.name();
+            eprintln!("{mode}, {:.1?} after the start:", self.begun.elapsed());
+        }
+    }
+}
+
+/// What one client heard of its own server's clients, and of the others.
+pub(crate) struct Accounts {
+    pub(crate) node: usize,
+    pub(crate) own: Account,
+    pub(crate) foreign: Account,
+    is_gone: bool,
+}
+
+/// What became of all that was said.
+pub(crate) struct Outcome {
+    mode: Mode,
+    pub(crate) said: usize,
+    pub(crate) accounts: Vec<Accounts>,
+    /// How late the machine let somebody speak at worst.
+    lateness: Duration,
+    took: Duration,
+}
+
+impl Outcome {
+    /// What a node's clients did not hear of the others. All of them miss the same.
+    pub(crate) fn lost_at(&self, node: usize) -> usize {
+        let there = self.accounts.iter();
+        let mut there = there.filter(|accounts| accounts.node == node && !accounts.is_gone);
+        let lost = there.next().map(|accounts| &accounts.foreign.lost);
+        for other in there {
+            let is_same = lost.is_some_and(|lost| other.foreign.lost.is_subset(lost));
+            assert!(is_same, "clients of node {node} heard different things");
+        }
+        lost.map_or(0, std::collections::BTreeSet::len)
+    }
+
+    pub(crate) fn lost(&self) -> usize {
+        let nodes = self.accounts.iter().map(|accounts| accounts.node).max();
+        (0..=nodes.unwrap_or(0))
+            .map(|node| self.lost_at(node))
+            .sum()
+    }
+
+    /// The longest that somebody waited for a client of the same server.
+    pub(crate) fn silence(&self) -> Duration {
+        let own = self.accounts.iter().map(|accounts| accounts.own.silence);
+        own.max().unwrap_or_default()
+    }
+
+    /// Whatever Redis does, clients hear those of their own server: all, once, in order, and soon.
+    /// Of the others they hear nothing twice and nothing out of order.
+    pub(crate) fn own_clients_are_content(&self) {
+        for Accounts {
+            node, own, foreign, ..
+        } in &self.accounts
+        {
+            let is_right = own.lost.is_empty() && own.doubled + own.disordered == 0;
+            assert!(
+                is_right,
+                "a client of node {node}, of its own server: {own}"
+            );
+            let is_right = foreign.doubled + foreign.disordered == 0;
+            assert!(
+                is_right,
+                "a client of node {node}, of the others: {foreign}"
+            );
+        }
+        let limit = MAX_SILENCE + self.lateness;
+        assert!(self.silence() <= limit, "over {limit:?}: {self}");
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let others = self
+            .accounts
+            .iter()
+            .map(|accounts| accounts.foreign.silence);
+        write!(
+            f,
+            "{:>6}: {} said, {} lost; own clients waited {:.0} ms at most, the others {:.0} ms; \
+             the machine {:.0} ms; in {:.1} s",
+            self.mode.name(),
+            self.said,
+            self.lost(),
+            millis(self.silence()),
+            millis(others.max().unwrap_or_default()),
+            millis(self.lateness),
+            self.took.as_secs_f64(),
+        )
+    }
+}
+
+/// Clients who ask a server for Pongs all the time, and the longest that one took.
+pub(crate) struct Probe {
+    is_over: Arc<std::sync::atomic::AtomicBool>,
+    threads: Vec<std::thread::JoinHandle<Duration>>,
+    _control: Node,
+}
+
+/// How long the loop may be busy with something else, on a machine that is not.
+const MAX_LATENCY: Duration = Duration::from_millis(20);
+
+impl Probe {
+    /// Watches a node, and one that has nothing to do with Redis for comparison.
+    pub(crate) fn start(node: &Node) -> Self {
+        let control = Node::start(&[]);
+        let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let threads = [node.address, control.address].map(|address| {
+            let client = Client::join(address, "/ws/probe");
+            let is_over = Arc::clone(&is_over);
+            std::thread::spawn(move || {
+                let mut worst = Duration::ZERO;
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    worst = worst.max(client.ping(SETTLING));
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                worst
+            })
+        });
+        Self {
+            is_over,
+            threads: threads.into(),
+            _control: control,
+        }
+    }
+
+    /// The loop was never busy with Redis for long.
+    pub(crate) fn check(mut self) {
+        self.is_over
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+        let worst: Vec<Duration> = self
+            .threads
+            .drain(..)
+            .map(|thread| thread.join().expect("Pongs come"))
+            .collect();
+        println!(
+            "a Pong took {:.1?}, of a server without Redis {:.1?}",
+            worst[0], worst[1]
+        );
+        assert!(
+            worst[0] < MAX_LATENCY + worst[1],
+            "a Pong took {:?}",
+            worst[0]
+        );
+    }
+}
+
+/// Waits until it is so; `what` is what did not happen.
+pub(crate) fn eventually(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
+    wait_until(what, limit, || is_so().then_some(()));
+}
