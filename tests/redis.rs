@@ -12,17 +12,22 @@
 )]
 
 #[path = "support/process.rs"]
-#[allow(dead_code, reason = "each test binary needs a part of it")]
 mod binary;
 #[path = "redis/client.rs"]
 mod client;
+#[path = "redis/fake.rs"]
+mod fake;
 #[path = "redis/ledger.rs"]
 mod ledger;
 #[path = "redis/node.rs"]
 mod node;
+#[path = "redis/outcome.rs"]
+mod outcome;
 #[path = "loopback/peer.rs"]
 #[allow(dead_code, reason = "each test binary needs a part of it")]
 mod peer;
+#[path = "redis/probe.rs"]
+mod probe;
 #[path = "redis/proxy.rs"]
 mod proxy;
 #[path = "redis/resp.rs"]
@@ -35,8 +40,28 @@ mod support;
 #[path = "redis/talk.rs"]
 mod talk;
 
+#[path = "redis/crashes.rs"]
+mod crashes;
+#[path = "redis/failover.rs"]
+mod failover;
 #[path = "redis/harness.rs"]
 mod harness;
+#[path = "redis/links.rs"]
+mod links;
+#[path = "redis/names.rs"]
+mod names;
+#[path = "redis/nodes.rs"]
+mod nodes;
+#[path = "redis/overflow.rs"]
+mod overflow;
+#[path = "redis/publishers.rs"]
+mod publishers;
+#[path = "redis/random.rs"]
+mod random;
+#[path = "redis/refusals.rs"]
+mod refusals;
+#[path = "redis/stalls.rs"]
+mod stalls;
 
 use std::time::{Duration, Instant};
 
@@ -51,4 +76,14 @@ fn wait_until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T
         // Nothing tells of what is looked for here.
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Waits until it is so.
+fn eventually(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
+    wait_until(what, limit, || is_so().then_some(()));
+}
+
+/// Lets the clients talk, or a fault last, for so long.
+fn pass(time: Duration) {
+    std::thread::sleep(time);
 }

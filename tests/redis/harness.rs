@@ -44,21 +44,20 @@ fn a_sentinel_promotes_a_replica() {
 
 /// Two ends of a connection through a proxy.
 fn through_proxy() -> (Proxy, TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let proxy = Proxy::start(listener.local_addr().unwrap());
-    let near = TcpStream::connect(proxy.address).unwrap();
-    let (far, _) = listener.accept().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let proxy = Proxy::start(listener.local_addr().expect("it is bound"));
+    let near = TcpStream::connect(proxy.address).expect("the proxy listens");
+    let (far, _) = listener.accept().expect("the proxy connects");
     for stream in [&near, &far] {
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
+        let patience = stream.set_read_timeout(Some(Duration::from_secs(10)));
+        patience.expect("it is not zero");
     }
     (proxy, near, far)
 }
 
 fn read(stream: &mut TcpStream, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
-    stream.read_exact(&mut bytes).unwrap();
+    stream.read_exact(&mut bytes).expect("that much comes");
     bytes
 }
 
@@ -134,7 +133,9 @@ fn the_ledger_notices_who_hears_nothing() {
         .each_ref()
         .map(|node| Arc::new(Client::join(node.address, "/ws")));
     let mut talk = Talk::start(Duration::from_millis(2), 64);
-    clients.iter().for_each(|client| talk.add(client));
+    for client in &clients {
+        talk.add(client);
+    }
     let [one, other] = clients.each_ref().map(|client| client.speaker);
     crate::wait_until("they talk", Duration::from_secs(10), || {
         (clients[0].last_of(one) > Some(100) && clients[1].last_of(other) > Some(100)).then_some(())

@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// What a direction of one connection holds at most: then the sender has to wait.
 const MAX_HELD: usize = 256 * 1024;
+
+/// What the kernel may hold of what comes from Redis.
+const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// What one read takes.
 const CHUNK: usize = 16 * 1024;
@@ -162,7 +165,10 @@ impl Relay {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 done => done.expect("the event queue works"),
             }
-            let rules = *self.rules.lock().expect("no test panics with it");
+            // Held until the end of the turn: whoever has changed them knows that from now on no
+            // byte goes by the old ones.
+            let shared = Arc::clone(&self.rules);
+            let rules = shared.lock().expect("no test panics with it");
             if rules.is_over {
                 return;
             }
@@ -183,11 +189,7 @@ impl Relay {
 
     fn accept(&mut self, rules: &Rules) {
         while let Ok((client, _)) = self.listener.accept() {
-            let server = std::net::TcpStream::connect(rules.target).and_then(|stream| {
-                stream.set_nonblocking(true)?;
-                stream.set_nodelay(true)?;
-                Ok(TcpStream::from_std(stream))
-            });
+            let server = connect(rules.target);
             let _ = client.set_nodelay(true);
             let Ok(server) = server else {
                 reset(&client);
@@ -207,6 +209,16 @@ impl Relay {
             });
         }
     }
+}
+
+/// A connection to Redis whose kernel buffers are small: what waits there, waits in Redis.
+fn connect(target: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.connect(&target.into())?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(TcpStream::from_std(socket.into()))
 }
 
 /// Lets the kernel send RST when the socket is closed.

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -126,11 +126,6 @@ impl RedisServer {
 
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.join("s")
-    }
-
-    /// Where it writes its files.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Starts it, and waits until it answers.

@@ -1,17 +1,16 @@
 //! A Redis, some servers that share their rooms through it, and clients who talk all the time.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Speaker};
-use crate::ledger::{Account, MAX_SILENCE};
+use crate::ledger::Account;
 use crate::node::Node;
+use crate::outcome::{Accounts, Outcome};
 use crate::proxy::Proxy;
 use crate::server::{Keeps, RedisServer};
 use crate::talk::Talk;
-use crate::wait_until;
 
 /// How long the last messages may take to come to everybody when all is well again.
 const SETTLING: Duration = Duration::from_secs(15);
@@ -66,6 +65,8 @@ pub(crate) struct Plan {
     pub(crate) len: usize,
     /// What stands before the address in the URL: `user:password@`.
     pub(crate) credentials: &'static str,
+    /// How the servers are told of Redis, if not through a proxy each.
+    pub(crate) url: Option<String>,
 }
 
 impl Plan {
@@ -79,6 +80,7 @@ impl Plan {
             pace: Duration::from_millis(5),
             len: 64,
             credentials: "",
+            url: None,
         }
     }
 
@@ -86,7 +88,9 @@ impl Plan {
     pub(crate) fn arguments(&self, redis: SocketAddr) -> Vec<String> {
         let mut arguments = vec![
             "--redis".to_owned(),
-            format!("redis://{}{redis}", self.credentials),
+            self.url
+                .clone()
+                .unwrap_or_else(|| format!("redis://{}{redis}", self.credentials)),
             "--redis-mode".to_owned(),
             self.mode.name().to_owned(),
         ];
@@ -99,7 +103,7 @@ impl Plan {
 pub(crate) struct Place {
     pub(crate) node: usize,
     pub(crate) client: Arc<Client>,
-    is_newcomer: bool,
+    pub(crate) is_newcomer: bool,
     /// Its server was killed: nobody waits for what it said last.
     is_gone: bool,
     speaks: bool,
@@ -227,11 +231,6 @@ impl Stage {
         }
     }
 
-    /// Lets them talk.
-    pub(crate) fn talk_for(&self, time: Duration) {
-        std::thread::sleep(time);
-    }
-
     /// A server is killed, and its clients with it.
     pub(crate) fn kill_node(&mut self, node: usize) {
         for place in self.places.iter_mut().filter(|place| place.node == node) {
@@ -352,153 +351,4 @@ impl Drop for Stage {
             eprintln!("{mode}, {:.1?} after the start:", self.begun.elapsed());
         }
     }
-}
-
-/// What one client heard of its own server's clients, and of the others.
-pub(crate) struct Accounts {
-    pub(crate) node: usize,
-    pub(crate) own: Account,
-    pub(crate) foreign: Account,
-    is_gone: bool,
-}
-
-/// What became of all that was said.
-pub(crate) struct Outcome {
-    mode: Mode,
-    pub(crate) said: usize,
-    pub(crate) accounts: Vec<Accounts>,
-    /// How late the machine let somebody speak at worst.
-    lateness: Duration,
-    took: Duration,
-}
-
-impl Outcome {
-    /// What a node's clients did not hear of the others. All of them miss the same.
-    pub(crate) fn lost_at(&self, node: usize) -> usize {
-        let there = self.accounts.iter();
-        let mut there = there.filter(|accounts| accounts.node == node && !accounts.is_gone);
-        let lost = there.next().map(|accounts| &accounts.foreign.lost);
-        for other in there {
-            let is_same = lost.is_some_and(|lost| other.foreign.lost.is_subset(lost));
-            assert!(is_same, "clients of node {node} heard different things");
-        }
-        lost.map_or(0, std::collections::BTreeSet::len)
-    }
-
-    pub(crate) fn lost(&self) -> usize {
-        let nodes = self.accounts.iter().map(|accounts| accounts.node).max();
-        (0..=nodes.unwrap_or(0))
-            .map(|node| self.lost_at(node))
-            .sum()
-    }
-
-    /// The longest that somebody waited for a client of the same server.
-    pub(crate) fn silence(&self) -> Duration {
-        let own = self.accounts.iter().map(|accounts| accounts.own.silence);
-        own.max().unwrap_or_default()
-    }
-
-    /// Whatever Redis does, clients hear those of their own server: all, once, in order, and soon.
-    /// Of the others they hear nothing twice and nothing out of order.
-    pub(crate) fn own_clients_are_content(&self) {
-        for Accounts {
-            node, own, foreign, ..
-        } in &self.accounts
-        {
-            let is_right = own.lost.is_empty() && own.doubled + own.disordered == 0;
-            assert!(
-                is_right,
-                "a client of node {node}, of its own server: {own}"
-            );
-            let is_right = foreign.doubled + foreign.disordered == 0;
-            assert!(
-                is_right,
-                "a client of node {node}, of the others: {foreign}"
-            );
-        }
-        let limit = MAX_SILENCE + self.lateness;
-        assert!(self.silence() <= limit, "over {limit:?}: {self}");
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = |time: Duration| time.as_secs_f64() * 1e3;
-        let others = self
-            .accounts
-            .iter()
-            .map(|accounts| accounts.foreign.silence);
-        write!(
-            f,
-            "{:>6}: {} said, {} lost; own clients waited {:.0} ms at most, the others {:.0} ms; \
-             the machine {:.0} ms; in {:.1} s",
-            self.mode.name(),
-            self.said,
-            self.lost(),
-            millis(self.silence()),
-            millis(others.max().unwrap_or_default()),
-            millis(self.lateness),
-            self.took.as_secs_f64(),
-        )
-    }
-}
-
-/// Clients who ask a server for Pongs all the time, and the longest that one took.
-pub(crate) struct Probe {
-    is_over: Arc<std::sync::atomic::AtomicBool>,
-    threads: Vec<std::thread::JoinHandle<Duration>>,
-    _control: Node,
-}
-
-/// How long the loop may be busy with something else, on a machine that is not.
-const MAX_LATENCY: Duration = Duration::from_millis(20);
-
-impl Probe {
-    /// Watches a node, and one that has nothing to do with Redis for comparison.
-    pub(crate) fn start(node: &Node) -> Self {
-        let control = Node::start(&[]);
-        let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let threads = [node.address, control.address].map(|address| {
-            let client = Client::join(address, "/ws/probe");
-            let is_over = Arc::clone(&is_over);
-            std::thread::spawn(move || {
-                let mut worst = Duration::ZERO;
-                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                    worst = worst.max(client.ping(SETTLING));
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                worst
-            })
-        });
-        Self {
-            is_over,
-            threads: threads.into(),
-            _control: control,
-        }
-    }
-
-    /// The loop was never busy with Redis for long.
-    pub(crate) fn check(mut self) {
-        self.is_over
-            .store(true, std::sync::atomic::Ordering::Relaxed);
-        let worst: Vec<Duration> = self
-            .threads
-            .drain(..)
-            .map(|thread| thread.join().expect("Pongs come"))
-            .collect();
-        println!(
-            "a Pong took {:.1?}, of a server without Redis {:.1?}",
-            worst[0], worst[1]
-        );
-        assert!(
-            worst[0] < MAX_LATENCY + worst[1],
-            "a Pong took {:?}",
-            worst[0]
-        );
-    }
-}
-
-/// Waits until it is so; `what` is what did not happen.
-pub(crate) fn eventually(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
-    wait_until(what, limit, || is_so().then_some(()));
 }

@@ -16,8 +16,19 @@ struct Shared {
     speakers: Mutex<Vec<Arc<Client>>>,
     said: Mutex<Said>,
     is_over: AtomicBool,
-    /// They listen for a while.
-    is_quiet: AtomicBool,
+}
+
+impl Shared {
+    /// Says the next message of a client. Whoever calls this holds `speakers`.
+    fn say(&self, client: &Client, len: usize) {
+        let number = {
+            let mut said = self.said.lock().expect("nobody panics with it");
+            let said = said.entry(client.speaker).or_default();
+            said.push(Instant::now());
+            said.len() - 1
+        };
+        client.say(number, len);
+    }
 }
 
 /// A thread in which some clients speak in turn.
@@ -49,11 +60,13 @@ impl Talk {
         speakers.retain(|client| client.speaker != speaker);
     }
 
-    /// Whether they rest. What is said and heard before stays.
-    pub(crate) fn be_quiet(&self, is_quiet: bool) {
-        self.shared.is_quiet.store(is_quiet, Ordering::Relaxed);
-        // Whoever is about to say something holds this.
-        drop(self.shared.speakers.lock());
+    /// Somebody says so many messages at once.
+    pub(crate) fn burst(&self, client: &Client, count: usize, len: usize) {
+        let speakers = self.shared.speakers.lock().expect("no speaker panics");
+        for _ in 0..count {
+            self.shared.say(client, len);
+        }
+        drop(speakers);
     }
 
     pub(crate) fn said(&self) -> Said {
@@ -89,16 +102,8 @@ fn run(shared: &Shared, pace: Duration, len: usize) -> Duration {
         let now = Instant::now();
         worst = worst.max(now.saturating_duration_since(due));
         let speakers = shared.speakers.lock().expect("no test panics with it");
-        if !shared.is_quiet.load(Ordering::Relaxed) {
-            for client in speakers.iter() {
-                let number = {
-                    let mut said = shared.said.lock().expect("no test panics with it");
-                    let said = said.entry(client.speaker).or_default();
-                    said.push(Instant::now());
-                    said.len() - 1
-                };
-                client.say(number, len);
-            }
+        for client in speakers.iter() {
+            shared.say(client, len);
         }
         drop(speakers);
         // What the machine made late is not made good by a crowd of messages at once.
