@@ -13,126 +13,90 @@
 //!    [`Backplane::written`];
 //! 7. wait until [`Backplane::next_deadline`].
 
+mod action;
 mod backoff;
+mod channels;
 mod config;
 mod delivery;
+mod dialler;
 mod echoes;
+mod engine;
 mod entry;
 mod envelope;
+mod event;
+mod greeting;
 mod histogram;
+mod inbox;
+mod link;
+mod links;
+mod loss;
 mod metrics;
+mod news;
 mod origins;
+mod output;
+mod pace;
 mod peers;
+mod pubsub;
 mod queue;
+mod raw_echoes;
 mod reasons;
+mod refusals;
+mod request;
 pub mod resp;
 mod ring;
+mod route;
+mod shard;
+mod traffic;
 mod url;
 
-use std::fmt;
 use std::time::Instant;
 
+pub use action::{Action, Health, LinkFailure, LinkId, MAX_LINKS};
 pub use config::{
     BackplaneConfig, BackplaneConfigError, Credentials, DeliveryOrder, Endpoint, Format, Mode,
     Target,
 };
 pub use delivery::Delivery;
 pub use envelope::{Envelope, EnvelopeError, Parsed};
+pub use event::Event;
+pub use inbox::MAX_INBOX;
 pub use url::InvalidUrl;
 
+use link::{Heard, Link};
+use links::Links;
+use loss::Loss;
+use metrics::Gauges;
+use news::News;
+use resp::RespLimits;
+use shard::{Around, Shards};
+
 use crate::protocol::MessageKind;
-
-/// Connections that a backplane has at once, whatever its settings.
-pub const MAX_LINKS: usize = 256;
-
-/// Names a connection. Never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LinkId {
-    index: u16,
-    generation: u32,
-}
-
-impl LinkId {
-    /// The link's place in a driver's table: below [`MAX_LINKS`], and free for another link once
-    /// this one has been disconnected.
-    pub fn index(self) -> usize {
-        usize::from(self.index)
-    }
-}
-
-/// What the driver is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Action {
-    /// Resolve the name, connect (each address in turn, without blocking), speak TLS if the
-    /// settings say so; then [`Backplane::connected`] or [`Backplane::disconnected`].
-    Connect {
-        /// The new link.
-        link: LinkId,
-        /// Where to.
-        to: Endpoint,
-    },
-    /// Close the connection and forget the link: it is never mentioned again.
-    Disconnect(LinkId),
-}
-
-/// Why a link is no more, as far as the driver knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LinkFailure {
-    /// The name could not be resolved, or not in time.
-    Resolve,
-    /// Nobody answers there, or not in time.
-    Connect,
-    /// TLS failed: another certificate than expected, for instance.
-    Tls,
-    /// The connection was reset.
-    Reset,
-    /// The peer has ended the connection.
-    End,
-}
-
-/// How the backplane is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// Messages go to Redis and come back in time.
-    Up,
-    /// They are late: local clients hear each other without Redis.
-    Degraded,
-    /// There is no connection that carries them.
-    Down,
-}
-
-/// Something that happened and that whoever runs the server may want to read of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {}
-
-impl Event {
-    /// Whether somebody should do something about it.
-    pub fn is_warning(&self) -> bool {
-        match *self {}
-    }
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {}
-    }
-}
 
 /// What a server tells Redis, and what Redis tells it.
 #[derive(Debug)]
 pub struct Backplane {
     config: BackplaneConfig,
+    links: Links,
+    shards: Shards,
+    news: News,
+    health: Health,
+    /// When `health` became what it is; [`advance`](Self::advance) sees to it.
+    health_since: Instant,
 }
 
 impl Backplane {
     /// A backplane that begins to connect. `origin` names this process among all that ever were:
     /// random, and not 0. `seed` is another random number, for the back-off.
     pub fn new(config: BackplaneConfig, origin: u64, seed: u64, now: Instant) -> Self {
-        let _ = (origin, seed, now);
-        Self { config }
+        let limits = RespLimits::new(config.max_message_size, 1);
+        Self {
+            links: Links::new(&config, origin, limits),
+            shards: Shards::new(&config, origin, seed, now),
+            news: News::default(),
+            health: Health::Down,
+            health_since: now,
+            config,
+        }
     }
 
     /// What it runs with.
@@ -142,60 +106,116 @@ impl Backplane {
 
     /// What the driver is to do next about connections.
     pub fn next_action(&mut self) -> Option<Action> {
-        None
+        self.links.next_action()
     }
 
     /// A link's connection stands, TLS included.
     pub fn connected(&mut self, link: LinkId, now: Instant) {
-        let _ = (link, now);
+        self.links.connected(link, now);
     }
 
     /// A link's connection is no more, or never was; the driver has closed it and forgets it.
     pub fn disconnected(&mut self, link: LinkId, why: LinkFailure, now: Instant) {
-        let _ = (link, why, now);
+        if let Some(owner) = self.links.forget(link) {
+            self.heard(owner, link, Heard::Lost(Loss::Failed(why)), now);
+        }
     }
 
     /// Whether a link may be read. If not, ask again in the next turn; what is not read yet waits
     /// in the kernel.
     pub fn wants_input(&self, link: LinkId) -> bool {
-        let _ = link;
-        false
+        let shard = self
+            .links
+            .owner(link)
+            .and_then(|owner| self.shards.get(owner));
+        let has_room = |shard: &shard::Shard| shard.engine.wants_input(link);
+        !self.news.inbox.is_full() && shard.is_some_and(has_room)
     }
 
     /// Takes what a link has read, all of it.
     pub fn receive(&mut self, link: LinkId, bytes: &[u8], now: Instant) {
-        let _ = (link, bytes, now);
+        let mut input = bytes;
+        let Some(owner) = self.links.owner(link).filter(|_| !bytes.is_empty()) else {
+            return;
+        };
+        if self
+            .links
+            .get_mut(link)
+            .is_some_and(|link| link.revive(now))
+        {
+            self.heard(owner, link, Heard::Revived, now);
+        }
+        // It ends with the input, or with the link: that may be closed by what it says.
+        while let Some(heard) = self
+            .links
+            .get_mut(link)
+            .and_then(|link| link.next_heard(&mut input, now))
+        {
+            self.heard(owner, link, heard, now);
+        }
     }
 
     /// The links that stand or are to be connected.
     pub fn links(&self) -> impl Iterator<Item = LinkId> {
-        std::iter::empty()
+        self.links.ids()
     }
 
     /// What is to be written to a link; nothing before it is connected.
     pub fn output(&self, link: LinkId) -> &[u8] {
-        let _ = link;
-        &[]
+        self.links.get(link).map_or(&[], Link::output)
     }
 
     /// That many bytes of it have been written.
     pub fn written(&mut self, link: LinkId, count: usize, now: Instant) {
-        let _ = (link, count, now);
+        if let Some(opened) = self.links.get_mut(link) {
+            opened.written(count);
+            let (shards, around) = self.split(now);
+            let owner = around.links.owner(link);
+            if let Some(shard) = owner.and_then(|owner| shards.get_mut(owner)) {
+                shard.pump(around);
+            }
+        }
     }
 
     /// Fires what is due.
     pub fn advance(&mut self, now: Instant) {
-        let _ = now;
+        for link in self.links.ids().collect::<Vec<_>>() {
+            let is_read = self.wants_input(link);
+            if let Some(link) = self.links.get_mut(link).filter(|_| !is_read) {
+                link.excuse(now);
+            }
+        }
+        for index in 0..self.links.len() {
+            if let Some((owner, link, heard)) = self.links.advance(index, now) {
+                self.heard(owner, link, heard, now);
+            }
+        }
+        let (shards, mut around) = self.split(now);
+        for shard in shards.iter_mut() {
+            shard.advance(around.reborrow());
+        }
+        self.news.advance(now);
+        let health = self.shards.health();
+        if health != self.health {
+            (self.health, self.health_since) = (health, now);
+        }
     }
 
     /// When [`advance`](Self::advance) should be called at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        let shards = self.shards.iter();
+        let shards = shards.filter_map(|shard| shard.next_deadline(&self.links));
+        shards.chain(self.links.next_deadline()).min()
     }
 
     /// Tells all servers, this one included, what was said to a room. `exempt` is handed back with
     /// the delivery on this server, and means nothing elsewhere. Never blocks and never fails: what
     /// cannot wait any longer is dropped and counted, the oldest first.
+    ///
+    /// What no server would believe (a message longer than
+    /// [`max_message_size`](BackplaneConfig::max_message_size), a text that is not UTF-8) is heard
+    /// on this one alone, and counted; so is, in the raw format, what is said to other rooms than
+    /// the default one, which is not.
     pub fn publish(
         &mut self,
         room: &str,
@@ -204,46 +224,87 @@ impl Backplane {
         exempt: Option<u64>,
         now: Instant,
     ) {
-        let _ = (room, kind, payload, exempt, now);
+        if let Some(shard) = self.shards.of_room(room) {
+            let traffic = &mut shard.traffic;
+            traffic.say(room, kind, payload, exempt, &mut self.news, now);
+        }
     }
 
     /// The next thing that local members hear.
     pub fn next_delivery(&mut self) -> Option<Delivery> {
-        None
+        self.news.inbox.pop()
     }
 
     /// Whether there is one.
     pub fn has_deliveries(&self) -> bool {
-        false
+        !self.news.inbox.is_empty()
     }
 
     /// The next thing to write to the log.
     pub fn next_event(&mut self) -> Option<Event> {
-        None
+        self.news.next_event()
     }
 
     /// How it is.
     pub fn health(&self) -> Health {
-        Health::Down
+        self.health
     }
 
     /// Since when it is so.
     pub fn health_since(&self) -> Option<Instant> {
-        None
+        Some(self.health_since)
     }
 
     /// Whether Redis has acknowledged everything: a server that stops may go.
     pub fn is_flushed(&self) -> bool {
-        true
+        self.unacknowledged() == 0
     }
 
     /// Messages that Redis has not acknowledged.
     pub fn unacknowledged(&self) -> usize {
-        0
+        self.shards
+            .iter()
+            .map(|shard| shard.traffic.queue.len())
+            .sum()
     }
 
     /// Writes the metrics in Prometheus' text format, version 0.0.4.
     pub fn write_metrics(&self, out: &mut String, now: Instant) {
-        let _ = (out, now);
+        let traffics = || self.shards.iter().map(|shard| &shard.traffic);
+        let oldest = traffics()
+            .filter_map(|traffic| traffic.queue.oldest())
+            .min();
+        let gauges = Gauges {
+            is_up: self.health != Health::Down,
+            is_degraded: self.health != Health::Up,
+            queue_bytes: traffics().map(|traffic| traffic.queue.bytes()).sum(),
+            queue_oldest: oldest
+                .map(|oldest| now.saturating_duration_since(oldest))
+                .unwrap_or_default(),
+            stream_lag: self.shards.iter().map(|shard| shard.engine.lag()).sum(),
+            peers: traffics()
+                .map(|traffic| traffic.peers.count())
+                .max()
+                .unwrap_or_default(),
+        };
+        self.news.metrics.write(&gauges, out);
+    }
+
+    /// Dispatches what a link has said.
+    fn heard(&mut self, owner: u16, link: LinkId, heard: Heard, now: Instant) {
+        let (shards, around) = self.split(now);
+        if let Some(shard) = shards.get_mut(owner) {
+            shard.heard(link, heard, around);
+        }
+    }
+
+    fn split(&mut self, now: Instant) -> (&mut Shards, Around<'_>) {
+        let around = Around {
+            links: &mut self.links,
+            news: &mut self.news,
+            config: &self.config,
+            now,
+        };
+        (&mut self.shards, around)
     }
 }

@@ -12,9 +12,6 @@ const HURRY: Duration = Duration::from_millis(500);
 /// How long one is believed to be there that says nothing: three heartbeats.
 const PEER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long our own heartbeat may take to come back while the connection seems fine: two of them.
-const ECHO_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Peers that are known at most. More are there, but not counted.
 const MAX_PEERS: usize = 4096;
 
@@ -32,8 +29,14 @@ pub(super) struct Peers {
     due: Option<Instant>,
     /// When the last one was sent.
     sent: Option<Instant>,
-    /// When the first heartbeat was sent that has not come back.
-    unheard_since: Option<Instant>,
+    /// The number of the last one that was sent. They rise by one.
+    beat: u64,
+    /// The last one that was sent on another connection.
+    beat_before: u64,
+    /// The last one that came back.
+    beat_echoed: u64,
+    /// One of which the echo is timed.
+    timed: Option<(u64, Instant)>,
 }
 
 impl Peers {
@@ -43,20 +46,24 @@ impl Peers {
             silence: None,
             due: None,
             sent: None,
-            unheard_since: None,
+            beat: 0,
+            beat_before: 0,
+            beat_echoed: 0,
+            timed: None,
         }
     }
 
-    /// There is a connection: a heartbeat is due at once.
+    /// There is a connection, or another one: a heartbeat is due at once.
     pub(super) fn link_up(&mut self, now: Instant) {
         self.due = Some(now);
-        self.unheard_since = None;
+        self.beat_before = self.beat;
+        self.timed = None;
     }
 
     /// There is none: none is due.
     pub(super) fn link_down(&mut self) {
         self.due = None;
-        self.unheard_since = None;
+        self.timed = None;
     }
 
     /// Whether a heartbeat is to be sent. Its payload is the number of the last message that was
@@ -66,11 +73,20 @@ impl Peers {
         self.due.is_some_and(|due| due <= now)
     }
 
-    /// One was sent.
-    pub(super) fn heartbeat_sent(&mut self, now: Instant) {
-        self.due = Some(now + HEARTBEAT_INTERVAL);
+    /// When the next one is to be sent.
+    pub(super) fn heartbeat_due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// One is sent. Returns its number.
+    pub(super) fn next_heartbeat(&mut self, now: Instant) -> u64 {
+        if self.due.is_some() {
+            self.due = Some(now + HEARTBEAT_INTERVAL);
+        }
         self.sent = Some(now);
-        self.unheard_since.get_or_insert(now);
+        self.beat += 1;
+        self.timed.get_or_insert((self.beat, now));
+        self.beat
     }
 
     /// The next one is wanted sooner.
@@ -80,16 +96,19 @@ impl Peers {
         }
     }
 
-    /// Our own came back. Returns how long it took, if it was the only one on its way.
-    pub(super) fn echoed(&mut self, now: Instant) -> Option<Duration> {
-        let sent = self.unheard_since.take()?;
-        Some(now.saturating_duration_since(sent))
+    /// Our own came back. Returns how long it took, if it is one that is timed.
+    pub(super) fn echoed(&mut self, beat: u64, now: Instant) -> Option<Duration> {
+        self.beat_echoed = self.beat_echoed.max(beat);
+        let (timed, sent) = self.timed.take_if(|(timed, _)| *timed <= beat)?;
+        (timed == beat).then(|| now.saturating_duration_since(sent))
     }
 
-    /// Whether the connection seems fine and yet does not bring our own heartbeats back.
-    pub(super) fn echo_is_missing(&self, now: Instant) -> bool {
-        self.unheard_since
-            .is_some_and(|sent| now.saturating_duration_since(sent) >= ECHO_TIMEOUT)
+    /// Redis has acknowledged a heartbeat. Whether it seems fine, and yet does not bring us our own
+    /// heartbeats: the one before should have come back before this answer, however far behind
+    /// Redis or we are.
+    pub(super) fn is_deaf(&self, answered: u64) -> bool {
+        let before = answered.saturating_sub(1);
+        before > self.beat_before && self.beat_echoed < before
     }
 
     /// Somebody else's heartbeat.
@@ -117,13 +136,9 @@ impl Peers {
         self.heard.len()
     }
 
-    /// When something is due here.
+    /// When somebody will have been silent for too long.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let missing = self.unheard_since.map(|sent| sent + ECHO_TIMEOUT);
-        [self.due, missing, self.silence]
-            .into_iter()
-            .flatten()
-            .min()
+        self.silence
     }
 }
 
@@ -142,16 +157,16 @@ mod tests {
             "there is nobody to tell it to"
         );
         peers.link_up(now);
-        assert_eq!(peers.next_deadline(), Some(now));
+        assert_eq!(peers.heartbeat_due(), Some(now));
         assert!(peers.is_heartbeat_due(now));
-        peers.heartbeat_sent(now);
+        assert_eq!(peers.next_heartbeat(now), 1);
         let next = now + HEARTBEAT_INTERVAL;
-        assert_eq!(peers.next_deadline(), Some(next));
+        assert_eq!(peers.heartbeat_due(), Some(next));
         assert!(!peers.is_heartbeat_due(now + HEARTBEAT_INTERVAL.saturating_sub(MILLI)));
         assert!(peers.is_heartbeat_due(next));
         peers.link_down();
         assert!(!peers.is_heartbeat_due(next));
-        assert_eq!(peers.next_deadline(), None);
+        assert_eq!(peers.heartbeat_due(), None);
     }
 
     #[test]
@@ -159,11 +174,11 @@ mod tests {
         let (mut peers, now) = (Peers::new(), test_clock());
         peers.hurry();
         peers.link_up(now);
-        peers.heartbeat_sent(now);
+        peers.next_heartbeat(now);
         peers.hurry();
         assert!(!peers.is_heartbeat_due(now + HURRY.saturating_sub(MILLI)));
         assert!(peers.is_heartbeat_due(now + HURRY));
-        peers.heartbeat_sent(now + HURRY);
+        peers.next_heartbeat(now + HURRY);
         assert!(!peers.is_heartbeat_due(now + 3 * HURRY), "only once");
         // The wait does not begin anew whenever it is wanted.
         peers.hurry();
@@ -172,32 +187,33 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_hear_itself_is_deaf() {
+    fn whoever_answers_and_brings_nothing_back_is_deaf() {
         let (mut peers, now) = (Peers::new(), test_clock());
         peers.link_up(now);
-        peers.heartbeat_sent(now);
-        assert_eq!(peers.echoed(now + MILLI), Some(MILLI));
-        assert_eq!(peers.echoed(now + MILLI), None);
-        assert!(
-            !peers.echo_is_missing(now + 2 * ECHO_TIMEOUT),
-            "none is on its way"
-        );
-        let sent = now + HEARTBEAT_INTERVAL;
-        peers.heartbeat_sent(sent);
-        peers.heartbeat_sent(sent + HEARTBEAT_INTERVAL);
-        assert!(!peers.echo_is_missing(sent + ECHO_TIMEOUT.saturating_sub(MILLI)));
-        assert!(peers.echo_is_missing(sent + ECHO_TIMEOUT));
-        peers.link_down();
-        assert!(!peers.echo_is_missing(sent + ECHO_TIMEOUT));
+        let first = peers.next_heartbeat(now);
+        let second = peers.next_heartbeat(now + MILLI);
+        assert!(!peers.is_deaf(first), "its echo may follow its answer");
+        assert!(peers.is_deaf(second));
+        assert_eq!(peers.echoed(first, now + MILLI), Some(MILLI));
+        assert!(!peers.is_deaf(second));
+        // What was sent on another connection may have been lost with it.
+        peers.link_up(now);
+        let third = peers.next_heartbeat(now);
+        assert!(!peers.is_deaf(third));
+        let fourth = peers.next_heartbeat(now);
+        assert!(peers.is_deaf(fourth));
     }
 
     #[test]
-    fn the_instant_at_which_an_echo_is_missing_is_a_deadline() {
+    fn an_echo_is_timed_unless_an_older_one_is() {
         let (mut peers, now) = (Peers::new(), test_clock());
         peers.link_up(now);
-        peers.heartbeat_sent(now);
-        peers.heartbeat_sent(now + HEARTBEAT_INTERVAL + MILLI);
-        assert_eq!(peers.next_deadline(), Some(now + ECHO_TIMEOUT));
+        let first = peers.next_heartbeat(now);
+        let second = peers.next_heartbeat(now + MILLI);
+        assert_eq!(peers.echoed(second, now + 2 * MILLI), None);
+        assert_eq!(peers.echoed(first, now + 3 * MILLI), None);
+        let third = peers.next_heartbeat(now + 3 * MILLI);
+        assert_eq!(peers.echoed(third, now + 4 * MILLI), Some(MILLI));
     }
 
     #[test]

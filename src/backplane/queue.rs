@@ -143,6 +143,26 @@ impl Queue {
         self.sent = 0;
     }
 
+    /// The connection is another one, and nobody could tell a message that comes twice: what was on
+    /// its way is dropped. Returns how many that were.
+    pub(super) fn drop_sent(&mut self) -> u64 {
+        let dropped = self.sent as u64;
+        while self.sent > 0 {
+            self.drop_oldest();
+        }
+        dropped
+    }
+
+    /// The number of the oldest message that is here.
+    pub(super) fn first_unacked(&self) -> Option<u64> {
+        self.entries.front().map(|queued| queued.entry.seq())
+    }
+
+    /// The number of the oldest message that has not been sent on this connection.
+    pub(super) fn first_unsent(&self) -> Option<u64> {
+        self.entries.get(self.sent).map(|queued| queued.entry.seq())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

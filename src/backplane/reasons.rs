@@ -76,7 +76,8 @@ pub(super) enum Dropped {
     Full,
     /// It has waited for too long.
     Age,
-    /// Raw messages are not kept while Redis is away.
+    /// It was on its way when the connection was lost, and is raw: nobody could tell whether it comes
+    /// twice.
     Raw,
     /// Redis refuses it: it is too long for it, for instance.
     Refused,
@@ -119,16 +120,22 @@ pub(super) enum Misconfigured {
     WrongType,
     /// Redis does not know a command: it is too old.
     Command,
+    /// The number of the database.
+    Database,
+    /// The master's name: no sentinel knows it.
+    Master,
 }
 
 impl Misconfigured {
     /// All of them, in the order of their numbers.
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Auth,
         Self::Permission,
         Self::Role,
         Self::WrongType,
         Self::Command,
+        Self::Database,
+        Self::Master,
     ];
 
     /// The word for it in metrics and in the log.
@@ -139,6 +146,8 @@ impl Misconfigured {
             Self::Role => "role",
             Self::WrongType => "wrong_type",
             Self::Command => "command",
+            Self::Database => "database",
+            Self::Master => "master",
         }
     }
 }

@@ -1,0 +1,131 @@
+//! The names of a shard's channels, and which rooms it has.
+
+use super::config::BackplaneConfig;
+
+/// What is appended to the channel's name for what servers tell each other.
+const CONTROL: &str = ":ctl";
+
+/// The channels of one shard, and the commands for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Channels {
+    /// Where messages go.
+    pub(super) messages: String,
+    /// Where heartbeats go.
+    pub(super) control: String,
+    is_sharded: bool,
+}
+
+impl Channels {
+    /// Those of the shard with this number. In a cluster all that has the same `{…}` in its name
+    /// lies on the same node.
+    pub(super) fn new(config: &BackplaneConfig, shard: u16) -> Self {
+        let channel = &config.channel;
+        let messages = match config.shards {
+            Some(_) => format!("{{{shard}}}.{channel}"),
+            None => channel.clone(),
+        };
+        Self {
+            control: format!("{messages}{CONTROL}"),
+            messages,
+            is_sharded: config.shards.is_some(),
+        }
+    }
+
+    pub(super) fn publish(&self) -> &'static [u8] {
+        if self.is_sharded {
+            b"SPUBLISH"
+        } else {
+            b"PUBLISH"
+        }
+    }
+
+    pub(super) fn subscribe(&self) -> &'static [u8] {
+        if self.is_sharded {
+            b"SSUBSCRIBE"
+        } else {
+            b"SUBSCRIBE"
+        }
+    }
+
+    pub(super) fn count(&self) -> &'static [u8] {
+        if self.is_sharded {
+            b"SHARDNUMSUB"
+        } else {
+            b"NUMSUB"
+        }
+    }
+
+    /// Which of the two it is; `None` if it is neither.
+    pub(super) fn recognise(&self, name: &[u8]) -> Option<Channel> {
+        if name == self.messages.as_bytes() {
+            Some(Channel::Messages)
+        } else if name == self.control.as_bytes() {
+            Some(Channel::Control)
+        } else {
+            None
+        }
+    }
+}
+
+/// One of a shard's channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Channel {
+    /// For clients.
+    Messages,
+    /// For servers.
+    Control,
+}
+
+/// The shard that a room belongs to: FNV-1a of its name in 64 bits, modulo their number. All servers
+/// must find the same one, so this never changes.
+pub(super) fn shard_of(room: &str, shards: usize) -> usize {
+    const OFFSET: u64 = 0xCBF2_9CE4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01B3;
+
+    let hash = room.bytes().fold(OFFSET, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+    });
+    usize::try_from(hash % shards.max(1) as u64).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::{Endpoint, Target};
+
+    #[test]
+    fn rooms_are_where_all_servers_look_for_them() {
+        // The published test vectors of FNV-1a: "" and "foobar".
+        assert_eq!(shard_of("", 1 << 16), 0x2325);
+        assert_eq!(shard_of("foobar", 1 << 16), 0x67E8);
+        assert_eq!(shard_of("anything", 1), 0);
+        let mut rooms = [0; 16];
+        for room in 0..1600 {
+            rooms[shard_of(&format!("room-{room}"), 16)] += 1;
+        }
+        assert!(
+            rooms.iter().all(|count| (60..140).contains(count)),
+            "{rooms:?}"
+        );
+    }
+
+    #[test]
+    fn a_shards_channels_lie_on_one_node() {
+        let target = Target::Server(Endpoint::Tcp("a".to_owned(), 1));
+        let mut config = BackplaneConfig::new(target);
+        let plain = Channels::new(&config, 0);
+        assert_eq!(plain.messages, "websocket-broadcast");
+        assert_eq!(plain.control, "websocket-broadcast:ctl");
+        assert_eq!(plain.publish(), b"PUBLISH");
+        config.shards = Some(4);
+        let sharded = Channels::new(&config, 3);
+        assert_eq!(sharded.messages, "{3}.websocket-broadcast");
+        assert_eq!(sharded.control, "{3}.websocket-broadcast:ctl");
+        assert_eq!(sharded.publish(), b"SPUBLISH");
+        assert_eq!(
+            sharded.recognise(b"{3}.websocket-broadcast"),
+            Some(Channel::Messages)
+        );
+        assert_eq!(sharded.recognise(b"{2}.websocket-broadcast"), None);
+    }
+}

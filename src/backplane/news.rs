@@ -1,0 +1,158 @@
+//! What comes of it all: for clients, for the log, and in numbers.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::config::Endpoint;
+use super::event::Event;
+use super::inbox::Inbox;
+use super::loss::Loss;
+use super::metrics::Metrics;
+use super::reasons::{Dropped, Lost};
+
+/// Events that wait to be read; beyond, new ones are left out. Counters miss nothing.
+const MAX_EVENTS: usize = 64;
+
+/// How often it is said what has been lost: not for each message.
+const DIGEST_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What comes of it all: for clients, for the log, and in numbers.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// What local members hear.
+    pub(super) inbox: Inbox,
+    /// What is counted.
+    pub(super) metrics: Metrics,
+    events: VecDeque<Event>,
+    /// What has been lost and not said: by reason, and what others have lost.
+    dropped: [u64; Dropped::ALL.len()],
+    missing: u64,
+    /// When that may be said.
+    digest_at: Option<Instant>,
+    /// What has been said of lost connections since messages got through.
+    told: [bool; Lost::ALL.len()],
+    /// What was said of the settings last.
+    told_settings: Option<String>,
+    /// When it may be said again that Redis stalls.
+    stall_at: Option<Instant>,
+}
+
+impl News {
+    /// Says something, unless there is too much to say, or it was said last: all shards lose the
+    /// same Redis.
+    pub(super) fn say(&mut self, event: Event) {
+        if self.events.len() < MAX_EVENTS && self.events.back() != Some(&event) {
+            self.events.push_back(event);
+        }
+    }
+
+    /// Messages get through.
+    pub(super) fn joined(&mut self) {
+        self.told = Default::default();
+        self.told_settings = None;
+        self.say(Event::Joined);
+    }
+
+    /// A connection to this place is lost, or was none. What is said of it is said once until
+    /// messages get through: there will be many more.
+    pub(super) fn lost(&mut self, why: &Loss, to: &Endpoint, is_misconfigured: bool) {
+        self.metrics.count_lost(why.reason());
+        if let Some(what) = why.misconfigured() {
+            self.metrics.count_misconfigured(what);
+        }
+        let words = format!("{to}: {why}");
+        if is_misconfigured {
+            if self.told_settings.as_ref() != Some(&words) {
+                self.told_settings = Some(words.clone());
+                self.say(Event::Misconfigured(words));
+            }
+        } else if !matches!(why, Loss::Moved(_))
+            && !std::mem::replace(&mut self.told[why.reason() as usize], true)
+        {
+            self.say(Event::Lost(words));
+        }
+    }
+
+    /// Redis does not answer.
+    pub(super) fn stalled(&mut self, now: Instant) {
+        if self.stall_at.is_none_or(|at| at <= now) {
+            self.stall_at = Some(now + DIGEST_INTERVAL);
+            self.say(Event::Stalled);
+        }
+    }
+
+    /// Messages of ours will not reach Redis.
+    pub(super) fn dropped(&mut self, why: Dropped, messages: u64) {
+        self.metrics.count_dropped(why, messages);
+        self.dropped[why as usize] += messages;
+    }
+
+    /// Messages of others have not come.
+    pub(super) fn missing(&mut self, messages: u64) {
+        self.metrics.gaps += messages;
+        self.missing += messages;
+    }
+
+    /// Says what has been lost, if that was not done a moment ago.
+    pub(super) fn advance(&mut self, now: Instant) {
+        let lost = self.missing + self.dropped.iter().sum::<u64>();
+        if lost == 0 || self.digest_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.digest_at = Some(now + DIGEST_INTERVAL);
+        for why in Dropped::ALL {
+            let messages = std::mem::take(&mut self.dropped[why as usize]);
+            if messages > 0 {
+                let reason = why.label();
+                self.say(Event::Dropped { messages, reason });
+            }
+        }
+        let messages = std::mem::take(&mut self.missing);
+        if messages > 0 {
+            self.say(Event::Missing { messages });
+        }
+    }
+
+    /// The next thing that is said.
+    pub(super) fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::test_clock;
+
+    #[test]
+    fn losses_are_said_in_sums() {
+        let now = test_clock();
+        let mut news = News::default();
+        news.dropped(Dropped::Full, 3);
+        news.missing(2);
+        news.advance(now);
+        let (messages, reason) = (3, "full");
+        assert_eq!(news.next_event(), Some(Event::Dropped { messages, reason }));
+        assert_eq!(news.next_event(), Some(Event::Missing { messages: 2 }));
+        for _ in 0..100 {
+            news.missing(1);
+            news.advance(now + DIGEST_INTERVAL / 2);
+        }
+        assert_eq!(news.next_event(), None);
+        news.advance(now + DIGEST_INTERVAL);
+        assert_eq!(news.next_event(), Some(Event::Missing { messages: 100 }));
+        assert_eq!(news.metrics.gaps, 102);
+    }
+
+    #[test]
+    fn what_nobody_reads_takes_no_room() {
+        let mut news = News::default();
+        news.say(Event::Stalled);
+        news.say(Event::Stalled);
+        assert_eq!(news.events.len(), 1, "once is enough");
+        for gone in 0..10 * MAX_EVENTS {
+            news.say(Event::PeersGone { gone, left: 0 });
+        }
+        assert_eq!(news.events.len(), MAX_EVENTS);
+    }
+}

@@ -1,0 +1,384 @@
+//! Pub/Sub: at most once, with the least delay.
+
+mod answers;
+mod carrier;
+mod gate;
+
+use std::time::Instant;
+
+use carrier::{Carrier, Stage};
+
+use super::action::LinkId;
+use super::channels::{Channel, Channels};
+use super::config::BackplaneConfig;
+use super::dialler::Dialler;
+use super::engine::{Desk, Engine};
+use super::link::Link;
+use super::links::Links;
+use super::loss::Loss;
+use super::pace::Pace;
+use super::refusals::Refusals;
+use super::request::Request;
+use super::resp::Value;
+use super::traffic::Traffic;
+
+/// Pub/Sub on one connection, for both directions: whoever is heard is there, and publishing does
+/// not go on while listening does not.
+///
+/// When the connection is lost there is another one, and what Redis has not acknowledged is sent
+/// again as soon as the others are back. When it only stalls it is kept, and another one opened
+/// beside it: the first that answers is the one. What comes on the new one is held until the old
+/// one has brought what was published before.
+#[derive(Debug)]
+pub(super) struct PubSub {
+    channels: Channels,
+    dialler: Dialler,
+    /// Whose messages are heard.
+    current: Option<Carrier>,
+    /// Who follows when the current one has said everything. Only while that one is stalled.
+    successor: Option<Carrier>,
+    /// Until the current link has brought this heartbeat, what it brings was heard on the one
+    /// before.
+    overlap: Option<u64>,
+    /// How many hear the channel, as far as is known.
+    subscribers: Option<u64>,
+    pace: Pace,
+    refusals: Refusals,
+}
+
+impl PubSub {
+    pub(super) fn new(config: &BackplaneConfig, shard: u16, seed: u64, now: Instant) -> Self {
+        Self {
+            channels: Channels::new(config, shard),
+            dialler: Dialler::new(shard, seed, now),
+            current: None,
+            successor: None,
+            overlap: None,
+            subscribers: None,
+            pace: Pace::new(now),
+            refusals: Refusals::default(),
+        }
+    }
+
+    fn carrier(&mut self, link: LinkId) -> Option<&mut Carrier> {
+        [&mut self.current, &mut self.successor]
+            .into_iter()
+            .flatten()
+            .find(|carrier| carrier.link == link)
+    }
+
+    fn is_current(&self, link: LinkId) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|carrier| carrier.link == link)
+    }
+
+    /// Who takes messages: the newest connection that can.
+    fn sender(&self) -> Option<LinkId> {
+        [&self.successor, &self.current]
+            .into_iter()
+            .flatten()
+            .find(|carrier| carrier.is_open())
+            .map(|carrier| carrier.link)
+    }
+
+    /// Gives a link up.
+    fn give_up(&mut self, link: LinkId, why: Loss, desk: &mut Desk<'_>) {
+        desk.links.close(link);
+        self.lost(link, why, desk);
+    }
+
+    /// Gives a link up on which Redis refuses something.
+    fn give_up_refused(&mut self, link: LinkId, error: &[u8], desk: &mut Desk<'_>) {
+        if let Some(why) = desk.links.loss_from_error(link, error) {
+            self.give_up(link, why, desk);
+        }
+    }
+
+    /// A message, of the link that is heard.
+    fn hear(&mut self, channel: Channel, bytes: Vec<u8>, desk: &mut Desk<'_>) {
+        let is_overlap = self.overlap.is_some() && channel == Channel::Messages;
+        if is_overlap && desk.traffic.is_anonymous(&bytes) {
+            desk.news.metrics.duplicates += 1;
+            return;
+        }
+        let beat = desk.traffic.hear(channel, bytes, desk.news, desk.now);
+        if beat.is_none() {
+            return;
+        }
+        if self.overlap == beat {
+            self.overlap = None;
+        }
+        if self
+            .successor
+            .as_ref()
+            .is_some_and(|next| next.marker == beat)
+        {
+            self.hand_over(beat, desk);
+        }
+    }
+
+    /// The successor is heard from now on, and what it has brought so far. What it brings before this
+    /// heartbeat, if there is one, was heard on the connection before.
+    fn hand_over(&mut self, overlap: Option<u64>, desk: &mut Desk<'_>) {
+        let Some(mut next) = self.successor.take() else {
+            return;
+        };
+        if let Some(old) = self.current.take() {
+            desk.links.close(old.link);
+            desk.news.metrics.count_lost(Loss::Stalled.reason());
+        }
+        self.overlap = overlap;
+        let held = next.take_held();
+        self.current = Some(next);
+        for (channel, bytes) in held {
+            self.hear(channel, bytes, desk);
+        }
+    }
+
+    /// Opens gates.
+    fn advance_gates(&mut self, desk: &mut Desk<'_>) {
+        let now = desk.now;
+        let carriers = [&self.current, &self.successor];
+        let links = carriers.map(|carrier| carrier.as_ref().map(|carrier| carrier.link));
+        for link in links.into_iter().flatten() {
+            let (count, name) = (self.channels.count(), self.channels.messages.clone());
+            let Some(carrier) = self.carrier(link) else {
+                continue;
+            };
+            let Stage::Gated(gate) = &mut carrier.stage else {
+                continue;
+            };
+            if gate.is_open(now) {
+                carrier.stage = Stage::Open;
+                self.refusals.end_pause();
+                desk.traffic.rewind(desk.news);
+                self.pace.begin(desk.traffic.said());
+                desk.traffic.peers.link_up(now);
+            } else if gate.asks(now) {
+                let args: [&[u8]; 3] = [b"PUBSUB", count, name.as_bytes()];
+                desk.links.send(link, Request::CountSubscribers, &args, now);
+            }
+        }
+    }
+
+    /// Says that we are there, and asks how things are.
+    fn advance_heartbeat(&mut self, desk: &mut Desk<'_>) {
+        let now = desk.now;
+        let Some(link) = self.sender().filter(|link| desk.links.has_room(*link)) else {
+            return;
+        };
+        if !desk.traffic.peers.is_heartbeat_due(now) {
+            return;
+        }
+        let sent = desk.traffic.sent_through();
+        self.send_heartbeat(link, sent, desk);
+        let name = self.channels.messages.as_bytes();
+        let args: [&[u8]; 3] = [b"PUBSUB", self.channels.count(), name];
+        desk.links.send(link, Request::CountSubscribers, &args, now);
+        desk.links.send(link, Request::Role, &[b"HELLO", b"3"], now);
+    }
+
+    fn send_heartbeat(&self, link: LinkId, sent: u64, desk: &mut Desk<'_>) -> u64 {
+        let (beat, bytes) = desk.traffic.next_heartbeat(sent, desk.now);
+        let control = self.channels.control.as_bytes();
+        let args = [self.channels.publish(), control, &bytes];
+        let request = Request::Heartbeat { beat };
+        desk.links.send(link, request, &args, desk.now);
+        beat
+    }
+
+    /// Opens the connection that is missing.
+    fn advance_connections(&mut self, desk: &mut Desk<'_>) {
+        if let Some(next) = &self.successor
+            && next.is_subscribed()
+            && next.drain_until().is_some_and(|until| until <= desk.now)
+        {
+            self.hand_over(None, desk);
+        }
+        if !self.needs_link(desk.links) {
+            return;
+        }
+        let Some(link) = self.dialler.dial(desk.links, desk.config, desk.now) else {
+            return;
+        };
+        let carrier = Some(Carrier::new(link));
+        if self.current.is_none() {
+            self.current = carrier;
+        } else {
+            self.successor = carrier;
+        }
+    }
+
+    fn needs_link(&self, links: &Links) -> bool {
+        match (&self.current, &self.successor) {
+            (None, None) => true,
+            (Some(current), None) => links.is_stalled(current.link),
+            (_, Some(_)) => false,
+        }
+    }
+
+    /// Tells the traffic whether messages get through.
+    fn settle(&mut self, desk: &mut Desk<'_>) {
+        if self.carries() {
+            desk.traffic.link_up(desk.news, desk.now);
+        } else {
+            desk.traffic.link_down(desk.news);
+        }
+    }
+}
+
+impl Engine for PubSub {
+    fn ready(&mut self, link: LinkId, desk: &mut Desk<'_>) {
+        let args = [
+            self.channels.subscribe(),
+            self.channels.messages.as_bytes(),
+            self.channels.control.as_bytes(),
+        ];
+        desk.links.send(link, Request::Subscribe, &args, desk.now);
+        if let Some(carrier) = self.carrier(link) {
+            carrier.stage = Stage::Subscribing;
+        }
+    }
+
+    fn reply(&mut self, link: LinkId, request: Request, reply: Value, desk: &mut Desk<'_>) {
+        match request {
+            Request::Subscribe => self.subscribed(link, &reply, desk),
+            Request::CountSubscribers => self.counted(link, &reply, desk),
+            Request::Publish { seq } => self.published(link, seq, &reply, desk),
+            Request::Heartbeat { beat } => self.heartbeat_answered(link, beat, &reply, desk),
+            // The link's own.
+            Request::Hello
+            | Request::Select
+            | Request::Auth
+            | Request::Master
+            | Request::Ping
+            | Request::Role => {}
+        }
+        self.settle(desk);
+    }
+
+    fn push(&mut self, link: LinkId, parts: Vec<Value>, desk: &mut Desk<'_>) {
+        let kind = parts.first().and_then(Value::as_bytes);
+        if let Some(b"unsubscribe" | b"sunsubscribe") = kind {
+            return self.give_up(link, Loss::Unsubscribed, desk);
+        }
+        if !matches!(kind, Some(b"message" | b"smessage")) {
+            return; // what nobody has asked for
+        }
+        let name = parts.get(1).and_then(Value::as_bytes).unwrap_or_default();
+        let Some(channel) = self.channels.recognise(name) else {
+            return;
+        };
+        let Some(bytes) = parts.into_iter().nth(2).and_then(Value::into_bytes) else {
+            return self.give_up(link, Loss::Unexpected("a message without bytes"), desk);
+        };
+        if self.is_current(link) {
+            self.hear(channel, bytes, desk);
+            self.settle(desk);
+        } else if let Some(carrier) = self.carrier(link) {
+            carrier.hold(channel, bytes);
+        }
+    }
+
+    fn stalled(&mut self, link: LinkId, desk: &mut Desk<'_>) {
+        let current = self.current.as_ref().filter(|current| current.link == link);
+        if current.is_some_and(Carrier::is_subscribed) {
+            desk.news.stalled(desk.now);
+        } else {
+            self.give_up(link, Loss::Stalled, desk);
+        }
+    }
+
+    fn revived(&mut self, link: LinkId, desk: &mut Desk<'_>) {
+        if !self.is_current(link) {
+            return;
+        }
+        if let Some(next) = self.successor.take_if(|next| !next.is_subscribed()) {
+            desk.links.close(next.link);
+            self.dialler.forgive();
+        }
+    }
+
+    fn lost(&mut self, link: LinkId, why: Loss, desk: &mut Desk<'_>) {
+        let is_current = self.is_current(link);
+        if self.carrier(link).is_none() {
+            return;
+        }
+        if is_current && self.successor.is_some() {
+            desk.news.metrics.count_lost(why.reason());
+            self.current = None;
+            self.hand_over(None, desk);
+        } else {
+            if is_current {
+                self.current = None;
+            } else {
+                self.successor = None;
+            }
+            self.dialler.lost(&why, desk);
+        }
+        self.settle(desk);
+    }
+
+    fn advance(&mut self, desk: &mut Desk<'_>) {
+        self.advance_connections(desk);
+        self.advance_gates(desk);
+        self.settle(desk);
+        self.pump(desk);
+        self.advance_heartbeat(desk);
+    }
+
+    fn pump(&mut self, desk: &mut Desk<'_>) {
+        let now = desk.now;
+        let Some(link) = self.sender() else {
+            return;
+        };
+        let is_idle = desk.links.get(link).is_some_and(Link::is_idle);
+        if self.refusals.pause_is_over(is_idle, now) {
+            desk.traffic.queue.rewind();
+        }
+        while desk.links.has_room(link)
+            && !self.refusals.is_paused()
+            && let Some(seq) = desk.traffic.queue.first_unsent()
+            && self.pace.allows(seq, now)
+            && let Some(entry) = desk.traffic.next_unsent(desk.news)
+        {
+            let published = entry.published(desk.config.format);
+            self.pace.spend(seq, published.len());
+            let messages = self.channels.messages.as_bytes();
+            let args = [self.channels.publish(), messages, published];
+            desk.links.send(link, Request::Publish { seq }, &args, now);
+        }
+    }
+
+    fn next_deadline(&self, traffic: &Traffic, links: &Links) -> Option<Instant> {
+        let carriers = [&self.current, &self.successor].into_iter().flatten();
+        let gates = carriers.filter_map(Carrier::next_deadline);
+        let drain = self.successor.as_ref().and_then(|next| next.drain_until());
+        let dial = self.needs_link(links).then(|| self.dialler.next_deadline());
+        let sending = self.sender().filter(|link| links.has_room(*link));
+        let heartbeat = sending.and_then(|_| traffic.peers.heartbeat_due());
+        let unsent = sending.and_then(|_| traffic.queue.first_unsent());
+        let pace = unsent.and_then(|seq| self.pace.next_deadline(seq));
+        let is_idle = |link: &LinkId| links.get(*link).is_some_and(Link::is_idle);
+        let pause = sending
+            .filter(is_idle)
+            .and_then(|_| self.refusals.next_deadline());
+        gates
+            .chain(drain)
+            .chain(dial)
+            .chain(heartbeat)
+            .chain(pace)
+            .chain(pause)
+            .min()
+    }
+
+    fn wants_input(&self, link: LinkId) -> bool {
+        let next = self.successor.as_ref().filter(|next| next.link == link);
+        next.is_none_or(Carrier::can_hold)
+    }
+
+    fn carries(&self) -> bool {
+        self.sender().is_some()
+    }
+}

@@ -1,0 +1,118 @@
+//! Messages that Redis refuses.
+
+use std::time::{Duration, Instant};
+
+/// How long nothing is sent after a refusal.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often one message is refused without a good reason before it is dropped: there may be
+/// something in it that Redis cannot take, and all others wait behind it.
+const MAX_REFUSALS: u32 = 5;
+
+/// Codes of errors that say nothing about the message: a script runs, a node is not ready yet, the
+/// memory is full. They pass, or the message grows too old.
+const PASSING: [&[u8]; 8] = [
+    b"BUSY",
+    b"CLUSTERDOWN",
+    b"LOADING",
+    b"MASTERDOWN",
+    b"MISCONF",
+    b"NOREPLICAS",
+    b"OOM",
+    b"TRYAGAIN",
+];
+
+/// Messages that Redis refuses, while the connection is fine.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    /// The message that was refused last without a good reason, and how often it was.
+    last: Option<(u64, u32)>,
+    /// Nothing is sent before.
+    paused_until: Option<Instant>,
+}
+
+/// What becomes of a refused message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is sent again after a pause, with all that were refused.
+    Retry,
+    /// It is dropped.
+    Drop,
+}
+
+impl Refusals {
+    /// Redis refuses a message, in these words.
+    pub(super) fn judge(&mut self, seq: u64, error: &[u8], now: Instant) -> Verdict {
+        self.paused_until.get_or_insert(now + PAUSE);
+        let code = error.split(|byte| *byte == b' ').next();
+        if code.is_some_and(|code| PASSING.contains(&code)) {
+            return Verdict::Retry;
+        }
+        let before = match self.last {
+            Some((last, count)) if last == seq => count,
+            _ => 0,
+        };
+        if before + 1 >= MAX_REFUSALS {
+            self.last = None;
+            return Verdict::Drop;
+        }
+        self.last = Some((seq, before + 1));
+        Verdict::Retry
+    }
+
+    /// Whether nothing is to be sent now.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_until.is_some()
+    }
+
+    /// Whether a pause has ended, which is said once. It does not end before everything that was sent
+    /// is answered, as `is_idle` says: then what is left is what was refused.
+    pub(super) fn pause_is_over(&mut self, is_idle: bool, now: Instant) -> bool {
+        is_idle && self.paused_until.take_if(|until| *until <= now).is_some()
+    }
+
+    /// The connection is another one.
+    pub(super) fn end_pause(&mut self) {
+        self.paused_until = None;
+    }
+
+    /// When a pause ends.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.paused_until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::test_clock;
+
+    #[test]
+    fn what_cannot_be_taken_is_dropped_in_the_end() {
+        let now = test_clock();
+        let mut refusals = Refusals::default();
+        for _ in 1..MAX_REFUSALS {
+            assert_eq!(refusals.judge(7, b"ERR no", now), Verdict::Retry);
+        }
+        assert_eq!(refusals.judge(7, b"ERR no", now), Verdict::Drop);
+        assert_eq!(refusals.judge(8, b"ERR no", now), Verdict::Retry);
+        for _ in 0..100 {
+            assert_eq!(refusals.judge(9, b"BUSY a script", now), Verdict::Retry);
+        }
+    }
+
+    #[test]
+    fn a_pause_ends_once_and_not_before_all_is_answered() {
+        let now = test_clock();
+        let mut refusals = Refusals::default();
+        assert!(!refusals.is_paused());
+        refusals.judge(1, b"BUSY", now);
+        refusals.judge(2, b"BUSY", now + PAUSE / 2);
+        assert_eq!(refusals.next_deadline(), Some(now + PAUSE));
+        assert!(!refusals.pause_is_over(true, now + PAUSE / 2));
+        assert!(!refusals.pause_is_over(false, now + PAUSE));
+        assert!(refusals.is_paused());
+        assert!(refusals.pause_is_over(true, now + PAUSE));
+        assert!(!refusals.is_paused() && !refusals.pause_is_over(true, now + PAUSE));
+    }
+}
