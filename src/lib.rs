@@ -85,6 +85,8 @@ pub use protocol::{
     CloseCode, Handshake, HandshakeError, Limits, Message, MessageKind, OriginPattern, Payload,
     ProtocolError,
 };
+#[cfg(all(feature = "redis", feature = "tls"))]
+pub use server::TlsClientConfig;
 pub use server::{
     BindError, ListenAddress, Outcome, PublishError, Server, ServerConfig, ServerHandle,
 };

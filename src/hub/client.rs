@@ -37,6 +37,18 @@ impl ClientId {
         self.index as usize
     }
 
+    /// The id in one number, for those who hand it back.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The id that was [this number](Self::to_bits).
+    pub fn from_bits(bits: u64) -> Self {
+        let index = u32::try_from(bits & u64::from(u32::MAX)).expect("the rest is masked");
+        let generation = u32::try_from(bits >> 32).expect("half of the bits are left");
+        Self { index, generation }
+    }
+
     #[cfg(test)]
     pub(super) fn index_u32(self) -> u32 {
         self.index
@@ -409,6 +421,14 @@ mod tests {
     #[test]
     fn a_client_is_shown_with_its_place_and_its_number() {
         assert_eq!(ClientId::new(3, 14).to_string(), "3.14");
+    }
+
+    #[test]
+    fn an_id_survives_being_a_number() {
+        for (index, generation) in [(0, 0), (3, 14), (u32::MAX, 1), (7, u32::MAX)] {
+            let id = ClientId::new(index, generation);
+            assert_eq!(ClientId::from_bits(id.to_bits()), id);
+        }
     }
 
     #[test]

@@ -302,6 +302,8 @@ pub enum HubConfigError {
     Subprotocol,
     /// An operators' address that cannot be one, and why.
     Admin(&'static str),
+    /// A backplane that cannot work, and why.
+    Backplane(&'static str),
 }
 
 impl fmt::Display for HubConfigError {
@@ -342,6 +344,7 @@ impl fmt::Display for HubConfigError {
                  not /healthz",
             ),
             Self::Admin(why) => write!(f, "admin address {why}"),
+            Self::Backplane(why) => write!(f, "backplane {why}"),
             Self::Subprotocol => f.write_str("subprotocol must be a token like chat.v1"),
         }
     }

@@ -74,9 +74,12 @@ impl Congestion {
         self.counts.iter().sum()
     }
 
-    fn is_any(&mut self, now: Instant) -> bool {
-        self.turn(now);
-        self.counts != [0; 2]
+    fn is_any(&self, now: Instant) -> bool {
+        let [even, odd] = self.counts;
+        let is_odd = self.period.get() % 2 == 1;
+        let (newer, older) = if is_odd { (odd, even) } else { (even, odd) };
+        let passed = now.saturating_duration_since(self.begun);
+        newer > 0 && passed < 2 * PERIOD || older > 0 && passed < PERIOD
     }
 }
 
@@ -84,7 +87,7 @@ impl Hub {
     /// Whether open clients have not taken all that they were told, and took everything until a
     /// second or two ago. A driver that has much to say should give them time then, but not for
     /// ever: they may not want to.
-    pub fn is_congested(&mut self, now: Instant) -> bool {
+    pub fn is_congested(&self, now: Instant) -> bool {
         self.congestion.is_any(now)
     }
 

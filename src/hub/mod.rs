@@ -266,8 +266,7 @@ impl Hub {
     /// something to relay. The driver's next wait should be zero then.
     pub fn has_work(&self) -> bool {
         let must_speak = !self.dirty.is_empty() || self.rooms.has_unsealed();
-        let must_relay = !self.relay.is_empty();
-        must_speak || must_relay || !self.doomed.is_empty() || self.ledger.owes_too_much
+        must_speak || self.has_relayed() || !self.doomed.is_empty() || self.ledger.owes_too_much
     }
 
     /// Removes one client that was doomed; the driver closes its connection. To be called until

@@ -117,6 +117,11 @@ impl Hub {
         self.relay.take()
     }
 
+    /// Whether there is such a thing.
+    pub fn has_relayed(&self) -> bool {
+        !self.relay.is_empty()
+    }
+
     /// Says something to every member of a room but one, now; returns how many hear it, 0 if there
     /// is no such room. An exception that is no member any more is none.
     ///

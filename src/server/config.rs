@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+#[cfg(all(feature = "redis", feature = "tls"))]
+use super::tls::TlsClientConfig;
 #[cfg(feature = "tls")]
 use super::tls::TlsConfig;
 #[cfg(feature = "redis")]
@@ -35,9 +37,13 @@ pub struct ServerConfig {
     /// Unix sockets and `admin` stay plain. Default none.
     #[cfg(feature = "tls")]
     pub tls: Option<TlsConfig>,
-    /// Has all rooms shared with other servers through Redis. Default none.
+    /// Shares the rooms with other servers, through Redis. Its `max_message_size` is the hub's of
+    /// the start, whatever it says. Default none.
     #[cfg(feature = "redis")]
     pub backplane: Option<BackplaneConfig>,
+    /// Whom to believe that it is Redis, where TLS is spoken with it. Default none.
+    #[cfg(all(feature = "redis", feature = "tls"))]
+    pub backplane_tls: Option<TlsClientConfig>,
     /// From the signal to stop to the end of listening: time for load balancers to look elsewhere,
     /// so it is waited for even if nobody is connected. Default zero.
     pub drain_delay: Duration,
@@ -62,6 +68,8 @@ impl Default for ServerConfig {
             tls: None,
             #[cfg(feature = "redis")]
             backplane: None,
+            #[cfg(all(feature = "redis", feature = "tls"))]
+            backplane_tls: None,
             drain_delay: Duration::ZERO,
             drain_time: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),
@@ -105,7 +113,29 @@ impl ServerConfig {
         if self.accept_rate.as_ref().is_some_and(is_none) {
             return Err(HubConfigError::Zero("accept rate"));
         }
+        #[cfg(feature = "redis")]
+        self.check_backplane()?;
         self.hub.check()
+    }
+
+    #[cfg(feature = "redis")]
+    fn check_backplane(&self) -> Result<(), HubConfigError> {
+        let Some(backplane) = &self.backplane else {
+            return Ok(());
+        };
+        #[cfg(feature = "tls")]
+        let can_secure = self.backplane_tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let can_secure = false;
+        if backplane.tls && !can_secure {
+            return Err(HubConfigError::Backplane(
+                "cannot speak TLS without the certificates of whom to believe",
+            ));
+        }
+        if backplane.op_timeout.is_zero() {
+            return Err(HubConfigError::Zero("backplane op timeout"));
+        }
+        Ok(())
     }
 }
 

@@ -87,6 +87,18 @@ impl ServerHandle {
     }
 }
 
+/// Wakes the loop from another thread that has something for it elsewhere.
+#[cfg(feature = "redis")]
+#[derive(Clone, Debug)]
+pub(super) struct LoopWaker(Arc<Shared>);
+
+#[cfg(feature = "redis")]
+impl LoopWaker {
+    pub(super) fn wake(&self) {
+        self.0.wake();
+    }
+}
+
 /// What a server is told by its handles.
 #[derive(Debug)]
 pub(super) struct Mailbox {
@@ -150,6 +162,11 @@ impl Mailbox {
     pub(super) fn handle(&self) -> ServerHandle {
         let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
         ServerHandle { shared, sender }
+    }
+
+    #[cfg(feature = "redis")]
+    pub(super) fn waker(&self) -> LoopWaker {
+        LoopWaker(Arc::clone(&self.shared))
     }
 
     /// From now on handles take messages of at most this size.

@@ -8,6 +8,8 @@
 //! the log. The binary's has a queue and a thread of its own.
 
 mod accept;
+#[cfg_attr(not(feature = "redis"), path = "without_redis.rs")]
+mod bridge;
 mod clock;
 mod config;
 mod descriptors;
@@ -34,6 +36,7 @@ use std::time::Instant;
 
 use mio::{Events, Poll, Token};
 
+use bridge::Bridge;
 use clock::Clock;
 pub use config::{InvalidListenAddress, ListenAddress, ServerConfig};
 pub use descriptors::{max_connections_for, raise_descriptor_limit};
@@ -48,6 +51,8 @@ use signals::Signals;
 use socket::Socket;
 pub use stop::Outcome;
 use stop::Stop;
+#[cfg(all(feature = "redis", feature = "tls"))]
+pub use tls::TlsClientConfig;
 #[cfg(feature = "tls")]
 pub use tls::{TlsConfig, TlsError};
 use watch::Watch;
@@ -66,6 +71,10 @@ const ADMIN: Token = Token(usize::MAX - 3);
 const LISTENERS: usize = usize::MAX - 4;
 /// Listeners that there may be.
 const MAX_LISTENERS: usize = 1024;
+/// The first token of the connections to Redis; the others lie below it.
+const LINKS: usize = LISTENERS - MAX_LISTENERS;
+/// Such connections that there may be.
+const MAX_LINKS: usize = 256;
 
 /// What a client takes beside what the hub has of it: a place in a table that grows.
 const SOCKET_BYTES: usize = 2 * size_of::<Option<Socket>>();
@@ -86,6 +95,8 @@ pub struct Server {
     /// At the clients' indices.
     sockets: Vec<Option<Socket>>,
     hub: Hub,
+    /// What joins it to other servers.
+    bridge: Option<Bridge>,
     /// Clients who may have something to read, in the order in which they are read.
     ready: VecDeque<ClientId>,
     /// Clients to flush, while they are flushed.
@@ -93,8 +104,8 @@ pub struct Server {
     /// What every client is read into: an idle one owns no buffer.
     buffer: Box<[u8]>,
     mailbox: Mailbox,
-    /// Whether what other threads say is said before clients are read.
-    mail_goes_first: bool,
+    /// Who speaks first in this turn.
+    first: Speaker,
     signals: Option<Signals>,
     /// SIGHUP, where somebody asked for it.
     reloads: Option<Signals>,
@@ -113,6 +124,27 @@ pub struct Server {
     /// Set while the server comes to its end.
     stop: Option<Stop>,
     pace: Pace,
+}
+
+/// Who says something to rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaker {
+    /// Other threads.
+    Mail,
+    Clients,
+    /// Other servers.
+    Links,
+}
+
+impl Speaker {
+    /// Who is first after this one.
+    fn next(self, has_links: bool) -> Self {
+        match self {
+            Self::Mail => Self::Clients,
+            Self::Clients if has_links => Self::Links,
+            Self::Clients | Self::Links => Self::Mail,
+        }
+    }
 }
 
 impl Server {
@@ -151,6 +183,9 @@ impl Server {
         };
         let mut clock = Clock::new();
         let now = clock.now();
+        let mut hub = Hub::new(config.hub.clone(), now);
+        let bridge = Self::bridge(&config, &mailbox, now);
+        hub.set_relaying(bridge.is_some());
         Ok(Self {
             poll,
             events: Events::with_capacity(MAX_EVENTS),
@@ -158,12 +193,13 @@ impl Server {
             admin,
             first_listener: 0,
             sockets: Vec::new(),
-            hub: Hub::new(config.hub.clone(), now),
+            hub,
+            bridge,
             ready: VecDeque::new(),
             dirty: Vec::new(),
             buffer: vec![0; MAX_RECEIVE].into_boxed_slice(),
             mailbox,
-            mail_goes_first: false,
+            first: Speaker::Clients,
             signals: None,
             reloads: None,
             wants_reload: false,
@@ -195,6 +231,22 @@ impl Server {
     /// Publishes to this server, or stops it, from another thread.
     pub fn handle(&self) -> ServerHandle {
         self.mailbox.handle()
+    }
+
+    #[cfg(feature = "redis")]
+    fn bridge(config: &ServerConfig, mailbox: &Mailbox, now: Instant) -> Option<Bridge> {
+        Bridge::new(config, mailbox.waker(), now)
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn bridge(_: &ServerConfig, _: &Mailbox, _: Instant) -> Option<Bridge> {
+        None
+    }
+
+    /// What joins this server to others, if it is.
+    #[cfg(feature = "redis")]
+    pub fn backplane(&self) -> Option<&crate::backplane::Backplane> {
+        self.bridge.as_ref().map(Bridge::backplane)
     }
 
     /// The clients and rooms.
@@ -252,6 +304,7 @@ impl Server {
         loop {
             self.turn(handler)?;
             if let Some(outcome) = self.outcome() {
+                self.bridge.iter().for_each(Bridge::report_end);
                 report::stopped(&self.hub, outcome);
                 return Ok(Some(outcome));
             }
@@ -275,15 +328,25 @@ impl Server {
         self.obey(now)?;
         self.accept(now);
         self.accept_admin(now);
-        // Whoever comes second may find that enough has been said in this turn, so they take turns.
-        self.mail_goes_first = !self.mail_goes_first;
-        if self.mail_goes_first {
-            self.publish(now);
-            self.read(now, handler);
-        } else {
-            self.read(now, handler);
-            self.publish(now);
+        self.hear_links(now);
+        // Whoever comes last may find that enough has been said in this turn, so they take turns.
+        self.first = self.first.next(self.bridge.is_some());
+        match self.first {
+            Speaker::Mail => {
+                self.publish(now);
+                self.read(now, handler);
+            }
+            Speaker::Clients => {
+                self.read(now, handler);
+                self.publish(now);
+            }
+            Speaker::Links => {
+                self.deliver(now);
+                self.read(now, handler);
+                self.publish(now);
+            }
         }
+        self.tell_links(now);
         self.report.untrusted(&self.hub);
         self.hub.advance(now);
         self.flush(now);
@@ -292,4 +355,6 @@ impl Server {
     }
 }
 
-const _: () = assert!(LISTENERS - MAX_LISTENERS > u32::MAX as usize || usize::BITS == 32);
+const _: () = assert!(LINKS - MAX_LINKS > u32::MAX as usize || usize::BITS == 32);
+#[cfg(feature = "redis")]
+const _: () = assert!(MAX_LINKS == crate::backplane::MAX_LINKS);

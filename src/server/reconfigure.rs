@@ -7,6 +7,8 @@ use std::io;
 
 use super::config::{ListenAddress, ServerConfig};
 use super::signals::{self, Signals};
+#[cfg(all(feature = "redis", feature = "tls"))]
+use super::tls::TlsClientConfig;
 #[cfg(feature = "tls")]
 use super::tls::TlsConfig;
 use super::{RELOADS, Server, report};
@@ -70,12 +72,23 @@ impl Server {
         {
             self.config.backplane = old.backplane;
         }
+        #[cfg(all(feature = "redis", feature = "tls"))]
+        {
+            self.config.backplane_tls = old.backplane_tls;
+        }
         Ok(changes.0)
     }
 }
 
 #[cfg(feature = "tls")]
 impl Setting for TlsConfig {
+    fn shown(&self) -> String {
+        self.fingerprint()
+    }
+}
+
+#[cfg(all(feature = "redis", feature = "tls"))]
+impl Setting for TlsClientConfig {
     fn shown(&self) -> String {
         self.fingerprint()
     }
@@ -95,6 +108,8 @@ impl ServerConfig {
             tls,
             #[cfg(feature = "redis")]
             backplane,
+            #[cfg(all(feature = "redis", feature = "tls"))]
+            backplane_tls,
             drain_delay,
             drain_time,
             shutdown_timeout,
@@ -113,6 +128,8 @@ impl ServerConfig {
         }
         #[cfg(feature = "redis")]
         redis::note_changes(self.backplane.as_ref(), backplane.as_ref(), changes);
+        #[cfg(all(feature = "redis", feature = "tls"))]
+        changes.at_restart("backplane_tls", &self.backplane_tls, backplane_tls);
         changes.live("drain_delay", &self.drain_delay, drain_delay);
         changes.live("drain_time", &self.drain_time, drain_time);
         changes.live("shutdown_timeout", &self.shutdown_timeout, shutdown_timeout);

@@ -1,5 +1,7 @@
 //! TLS: a certificate and a key, and the stream that they make of a socket.
 
+#[cfg(feature = "redis")]
+mod client;
 mod stream;
 
 use std::fmt;
@@ -15,6 +17,8 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha1::{Digest, Sha1};
 
+#[cfg(feature = "redis")]
+pub use client::TlsClientConfig;
 pub(super) use stream::{STREAM_BYTES, TlsStream};
 
 /// The longest file of certificates or of a key.
@@ -89,14 +93,17 @@ impl TlsConfig {
     /// How the SHA-1 fingerprint of the certificate begins, as `openssl x509 -fingerprint` prints
     /// it: enough to tell two apart.
     pub(super) fn fingerprint(&self) -> String {
-        let certificate = self.certificates.own.first();
-        let digest = Sha1::digest(certificate.map_or(&[][..], |certificate| certificate));
-        let bytes: Vec<String> = digest[..4]
-            .iter()
-            .map(|byte| format!("{byte:02X}"))
-            .collect();
-        bytes.join(":")
+        fingerprint(self.certificates.own.first())
     }
+}
+
+fn fingerprint(certificate: Option<&CertificateDer<'_>>) -> String {
+    let digest = Sha1::digest(certificate.map_or(&[][..], |certificate| certificate));
+    let bytes: Vec<String> = digest[..4]
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
+    bytes.join(":")
 }
 
 impl fmt::Debug for TlsConfig {

@@ -10,7 +10,9 @@ use super::signals::Signals;
 use super::socket::{Socket, Stream};
 use super::stop::Stop;
 use super::stream::{self, Filled};
-use super::{ADMIN, LISTENERS, MAX_EVENTS, MAX_LISTENERS, RELOADS, SIGNALS, Server, WAKER, report};
+use super::{
+    ADMIN, LINKS, LISTENERS, MAX_EVENTS, MAX_LINKS, RELOADS, SIGNALS, Server, WAKER, report,
+};
 use crate::hub::{ClientId, Disconnect, Handler};
 use crate::protocol::HandshakeError;
 
@@ -71,9 +73,14 @@ impl Server {
                         listener.is_ready = true;
                     }
                 }
-                Token(index) if index > LISTENERS - MAX_LISTENERS => {
+                Token(index) if index > LINKS => {
                     if let Some(listener) = self.listeners.get_mut(LISTENERS - index) {
                         listener.is_ready = true;
+                    }
+                }
+                Token(index) if index > LINKS - MAX_LINKS => {
+                    if let Some(bridge) = &mut self.bridge {
+                        bridge.note_event(LINKS - index, event);
                     }
                 }
                 Token(index) => {
@@ -111,8 +118,10 @@ impl Server {
         if may_accept || is_cut_short {
             return Some(Duration::ZERO);
         }
+        let bridge = self.bridge.as_ref();
         [
             self.hub.next_deadline(),
+            bridge.and_then(|bridge| bridge.next_turn(&self.hub, now)),
             self.accept_again,
             self.stop.as_ref().map(Stop::next_deadline),
             // Accepting waits for both, operators for the first alone.
@@ -124,6 +133,29 @@ impl Server {
         .flatten()
         .min()
         .map(|deadline| deadline.saturating_duration_since(now))
+    }
+
+    /// Hears what other servers have to say, as far as they may.
+    pub(super) fn hear_links(&mut self, now: Instant) {
+        if let Some(bridge) = &mut self.bridge {
+            bridge.receive(self.poll.registry(), &mut self.buffer, now);
+        }
+    }
+
+    /// Says it here, until the turn has enough of it.
+    pub(super) fn deliver(&mut self, now: Instant) {
+        if let Some(bridge) = &mut self.bridge {
+            bridge.deliver(&mut self.hub, now);
+        }
+    }
+
+    /// Tells other servers what was said here, and hears with them what may be heard by now.
+    pub(super) fn tell_links(&mut self, now: Instant) {
+        if let Some(bridge) = &mut self.bridge {
+            bridge.relay(&mut self.hub, now);
+            bridge.deliver(&mut self.hub, now);
+            bridge.act(self.poll.registry(), now);
+        }
     }
 
     /// Reads once from each client who has something to say, until the turn has enough of it.
@@ -157,6 +189,9 @@ impl Server {
             return 0;
         };
         socket.is_ready = false;
+        if let (true, Some(bridge)) = (socket.is_admin, &self.bridge) {
+            self.hub.set_supplement(bridge.supplement(now));
+        }
         if socket.is_admin && !self.hub.resume(id, now, handler) {
             // It is read on when the answer has been written.
             return 0;

@@ -6,7 +6,7 @@
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 
-use rustls::ServerConnection;
+use rustls::{Connection, ServerConnection};
 
 use super::TlsConfig;
 
@@ -61,7 +61,7 @@ enum Failure {
     Told,
 }
 
-/// A server's side of TLS.
+/// A server's side of TLS, or a client's.
 ///
 /// The end of the peer's side is an end with a `close_notify` or without one. Truncation achieves
 /// nothing: a request ends with an empty line, a message with its frame, and what is cut short is
@@ -69,7 +69,7 @@ enum Failure {
 #[derive(Debug)]
 pub(in crate::server) struct TlsStream<S> {
     socket: S,
-    connection: ServerConnection,
+    connection: Connection,
     output: Output,
     failure: Option<Failure>,
     /// Whether the peer's end waits to be told until what is pending has gone.
@@ -79,18 +79,24 @@ pub(in crate::server) struct TlsStream<S> {
 }
 
 impl<S: Transport> TlsStream<S> {
+    /// A server's side.
     pub(in crate::server) fn new(socket: S, config: &TlsConfig) -> io::Result<Self> {
-        let mut connection =
-            ServerConnection::new(config.rustls.clone()).map_err(io::Error::other)?;
+        let connection = ServerConnection::new(config.rustls.clone());
+        Ok(Self::over(socket, connection.map_err(io::Error::other)?))
+    }
+
+    /// Whichever side, before a byte is exchanged.
+    pub(super) fn over(socket: S, connection: impl Into<Connection>) -> Self {
+        let mut connection = connection.into();
         connection.set_buffer_limit(Some(MAX_PENDING));
-        Ok(Self {
+        Self {
             socket,
             connection,
             output: Output::Open,
             failure: None,
             end_waits: false,
             has_more: false,
-        })
+        }
     }
 
     pub(in crate::server) fn socket(&self) -> &S {
