@@ -240,6 +240,11 @@ impl Backplane {
         !self.news.inbox.is_empty()
     }
 
+    /// Whether so much waits that links are not read; whoever can should say less as well.
+    pub fn is_full(&self) -> bool {
+        self.news.inbox.is_full()
+    }
+
     /// The next thing to write to the log.
     pub fn next_event(&mut self) -> Option<Event> {
         self.news.next_event()

@@ -99,6 +99,8 @@ pub struct Server {
     bridge: Option<Bridge>,
     /// Clients who may have something to read, in the order in which they are read.
     ready: VecDeque<ClientId>,
+    /// Those of them who are not read for now.
+    held: VecDeque<ClientId>,
     /// Clients to flush, while they are flushed.
     dirty: Vec<ClientId>,
     /// What every client is read into: an idle one owns no buffer.
@@ -196,6 +198,7 @@ impl Server {
             hub,
             bridge,
             ready: VecDeque::new(),
+            held: VecDeque::new(),
             dirty: Vec::new(),
             buffer: vec![0; MAX_RECEIVE].into_boxed_slice(),
             mailbox,

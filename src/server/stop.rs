@@ -18,11 +18,28 @@ pub enum Outcome {
     Interrupted,
 }
 
+/// How long a stop waits for Redis to take what was said last.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How far waiting for Redis is.
+#[derive(Clone, Copy, Debug)]
+enum Flush {
+    /// Nobody waits.
+    No,
+    /// What other servers have not been told by then is given up.
+    Until(Instant),
+    /// It has been given up.
+    Over,
+}
+
 /// A stop that is under way.
 #[derive(Debug)]
 pub(super) struct Stop {
     /// When listening ends; `None` when it has ended.
     listening_ends: Option<Instant>,
+    /// Whether clients are not read, and not closed yet, so that they hear what was said last.
+    is_settling: bool,
+    flush: Flush,
     /// The settings when it began.
     drain_delay: Duration,
     drain_time: Duration,
@@ -34,7 +51,15 @@ pub(super) struct Stop {
 
 impl Stop {
     pub(super) fn next_deadline(&self) -> Instant {
-        self.listening_ends.unwrap_or(self.deadline)
+        match (self.listening_ends, self.flush) {
+            (Some(ends), _) | (None, Flush::Until(ends)) => ends,
+            (None, Flush::No | Flush::Over) => self.deadline,
+        }
+    }
+
+    /// Whether clients are not read any more, although they are not closed.
+    pub(super) fn is_settling(&self) -> bool {
+        self.is_settling
     }
 }
 
@@ -53,8 +78,11 @@ impl Server {
     /// 1. the hub [is not ready](crate::Hub::is_ready) any more, and everything goes on for
     ///    `drain_delay`, newcomers included;
     /// 2. the server stops listening, and closes its clients behind what is queued for them: evenly
-    ///    over `drain_time` with 1012, or all at once with 1001 if that is zero;
-    /// 3. it waits for them to go, but no longer than `shutdown_timeout` from now.
+    ///    over `drain_time` with 1012, or all at once with 1001 if that is zero. If it shares rooms
+    ///    with other servers, it does not read its clients before that until all has been heard
+    ///    that was said, for 2 s at most;
+    /// 3. it waits for them to go, and again for other servers to be told, but no longer than
+    ///    `shutdown_timeout` from now.
     ///
     /// A second call has no effect.
     pub fn drain(&mut self) {
@@ -71,6 +99,8 @@ impl Server {
         self.hub.announce_drain();
         self.stop = Some(Stop {
             listening_ends: Some(now + self.config.drain_delay),
+            is_settling: false,
+            flush: Flush::No,
             drain_delay: self.config.drain_delay,
             drain_time: self.config.drain_time,
             deadline: now + self.config.shutdown_timeout,
@@ -79,18 +109,49 @@ impl Server {
         self.go_on_stopping(now);
     }
 
-    /// Stops listening when it is time.
+    /// Stops listening when it is time, and closes clients when what they have said is heard.
     fn go_on_stopping(&mut self, now: Instant) {
         let Some(stop) = &mut self.stop else { return };
-        if stop.listening_ends.is_none_or(|at| now < at) {
+        if stop.listening_ends.is_some_and(|at| now < at) {
             return;
         }
-        stop.listening_ends = None;
-        self.listeners.clear();
-        if !stop.drain_delay.is_zero() {
-            report::stopped_listening(&self.hub);
+        let has_delay = !stop.drain_delay.is_zero();
+        let drain_time = stop.drain_time;
+        if stop.listening_ends.take().is_some() {
+            // Those who are closed little by little go on talking meanwhile.
+            stop.is_settling = drain_time.is_zero();
+            self.listeners.clear();
+            if has_delay {
+                report::stopped_listening(&self.hub);
+            }
+            if !drain_time.is_zero() {
+                return self.hub.drain(now, drain_time);
+            }
         }
-        self.hub.drain(now, stop.drain_time);
+        if self.stop.as_ref().is_some_and(Stop::is_settling) && self.has_flushed(now) {
+            self.hub.drain(now, Duration::ZERO);
+            self.stop
+                .iter_mut()
+                .for_each(|stop| stop.is_settling = false);
+        }
+    }
+
+    /// Whether other servers have been told everything, or that is not waited for any longer.
+    fn has_flushed(&mut self, now: Instant) -> bool {
+        let (Some(stop), Some(bridge)) = (&mut self.stop, &self.bridge) else {
+            return true;
+        };
+        let is_flushed = bridge.is_flushed() && !self.hub.has_relayed();
+        let ends = (now + FLUSH_TIMEOUT).min(stop.deadline);
+        stop.flush = match stop.flush {
+            Flush::Over => Flush::Over,
+            _ if stop.is_interrupted => Flush::Over,
+            _ if is_flushed => Flush::No,
+            Flush::No => Flush::Until(ends),
+            Flush::Until(ends) if now >= ends => Flush::Over,
+            Flush::Until(ends) => Flush::Until(ends),
+        };
+        !matches!(stop.flush, Flush::Until(_))
     }
 
     /// Does what signals want, and goes on with what they wanted before.
@@ -115,12 +176,13 @@ impl Server {
         let stop = self.stop.as_ref()?;
         let (deadline, is_interrupted) = (stop.deadline, stop.is_interrupted);
         let is_listening = stop.listening_ends.is_some();
-        if self.hub.is_empty() && (is_interrupted || !is_listening) {
+        let now = self.clock.now();
+        if self.hub.is_empty() && (is_interrupted || !is_listening && self.has_flushed(now)) {
             Some(Outcome::Drained)
         } else if is_interrupted {
             Some(Outcome::Interrupted)
         } else {
-            (self.clock.now() >= deadline).then_some(Outcome::TimedOut)
+            (now >= deadline).then_some(Outcome::TimedOut)
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
+use super::bridge::Bridge;
 use super::listener::Listener;
 use super::signals::Signals;
 use super::socket::{Socket, Stream};
@@ -113,8 +114,9 @@ impl Server {
         let rests = self.pace.resumes_at().is_some();
         let may_accept = self.accept_again.is_none()
             && (self.admin.iter().any(is_ready) || (!rests && self.listeners.iter().any(is_ready)));
+        let is_free = !self.held.is_empty() && !self.holds_clients();
         let is_cut_short =
-            !self.ready.is_empty() || self.mailbox.is_pending() || self.hub.has_work();
+            !self.ready.is_empty() || is_free || self.mailbox.is_pending() || self.hub.has_work();
         if may_accept || is_cut_short {
             return Some(Duration::ZERO);
         }
@@ -160,6 +162,10 @@ impl Server {
 
     /// Reads once from each client who has something to say, until the turn has enough of it.
     pub(super) fn read(&mut self, now: Instant, handler: &mut dyn Handler) {
+        let holds_clients = self.holds_clients();
+        if !holds_clients {
+            self.ready.append(&mut self.held);
+        }
         let mut left = MAX_READ_PER_TURN;
         let mut handshakes_left = MAX_HANDSHAKES_PER_TURN;
         for _ in 0..self.ready.len() {
@@ -172,6 +178,10 @@ impl Server {
             let Some(socket) = socket_mut(&mut self.sockets, id) else {
                 continue;
             };
+            if holds_clients && !socket.is_admin {
+                self.held.push_back(id);
+                continue;
+            }
             if socket.stream.is_handshaking() {
                 if handshakes_left == 0 {
                     self.ready.push_back(id);
@@ -181,6 +191,16 @@ impl Server {
             }
             left = left.saturating_sub(self.read_from(id, now, handler));
         }
+    }
+
+    /// Whether clients are not read for now: what was said must be heard first.
+    fn holds_clients(&self) -> bool {
+        self.is_clogged() || self.stop.as_ref().is_some_and(Stop::is_settling)
+    }
+
+    /// Whether so much waits to be heard that nobody should say more.
+    fn is_clogged(&self) -> bool {
+        self.bridge.as_ref().is_some_and(Bridge::is_full)
     }
 
     /// Reads once from a client, and returns how many bytes that brought.
@@ -253,7 +273,7 @@ impl Server {
             return;
         }
         for _ in 0..MAX_PUBLISHED_PER_TURN {
-            if self.hub.is_full() {
+            if self.hub.is_full() || self.is_clogged() {
                 return;
             }
             let Some(publication) = self.mailbox.take() else {

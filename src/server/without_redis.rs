@@ -35,6 +35,10 @@ impl Bridge {
         match *self {}
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn is_flushed(&self) -> bool {
         match *self {}
     }

@@ -10,7 +10,7 @@ mod resolver;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::{info, warn};
 use mio::Registry;
@@ -54,14 +54,7 @@ pub(super) struct Bridge {
     security: Security,
     resolver: Resolver,
     dose: Dose,
-    too_big: TooBig,
-}
-
-/// Messages that are over a limit that has changed since the server began.
-#[derive(Debug, Default)]
-struct TooBig {
-    said_here: Throttle,
-    said_elsewhere: Throttle,
+    too_big: Throttle,
 }
 
 /// What is spoken with Redis below its own protocol.
@@ -123,7 +116,7 @@ impl Bridge {
             security,
             resolver: Resolver::new(waker),
             dose: Dose::new(now),
-            too_big: TooBig::default(),
+            too_big: Throttle::default(),
         })
     }
 
@@ -181,25 +174,10 @@ impl Bridge {
 
     /// Tells the backplane what was said here.
     pub(super) fn relay(&mut self, hub: &mut Hub, now: Instant) {
-        let max = self.backplane.config().max_message_size;
-        let mut too_big = None;
         while let Some(said) = hub.take_relayed() {
-            if said.payload.len() > max {
-                // The limit was raised, and other servers would not believe it.
-                too_big = Some(said.payload.len());
-                continue;
-            }
             let exempt = said.except.map(ClientId::to_bits);
             let backplane = &mut self.backplane;
             backplane.publish(said.room, said.kind, said.payload, exempt, now);
-        }
-        if let Some(size) = too_big {
-            if let Some(suppressed) = self.too_big.said_here.admit(now) {
-                warn!(
-                    "message dropped, other servers learn of a larger max_message_size at a \
-                     restart: {size} suppressed={suppressed}"
-                );
-            }
         }
         self.backplane.advance(now);
     }
@@ -215,7 +193,7 @@ impl Bridge {
             let (room, payload) = (delivery.room(), delivery.payload());
             if payload.len() > hub.config().limits.max_message_size {
                 // The limit was lowered. Nobody could be blamed for being too slow for it.
-                if let Some(suppressed) = self.too_big.said_elsewhere.admit(now) {
+                if let Some(suppressed) = self.too_big.admit(now) {
                     warn!(
                         "message of another server dropped, max_message_size: {} \
                          suppressed={suppressed}",
@@ -298,6 +276,11 @@ impl Bridge {
             at(if is_held { self.dose.ends() } else { now });
         }
         next
+    }
+
+    /// Whether as much waits to be heard here as may: nobody should say more.
+    pub(super) fn is_full(&self) -> bool {
+        self.backplane.is_full()
     }
 
     /// Whether nothing is on its way: not from here to Redis, and not to the clients here.
