@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::config::{BackplaneConfig, Credentials, Endpoint};
 use super::greeting::{Greeting, check_hello, located};
 use super::loss::Loss;
-use super::output::Output;
+use super::output::{MAX_OUTPUT, Output};
 use super::request::Request;
 use super::resp::{Decoder, RespLimits, Value};
 
@@ -94,6 +94,15 @@ pub(super) enum Heard {
 }
 
 impl Link {
+    /// The most that one takes beside its decoder, in bytes, where messages have so many: buffers
+    /// have room for as much again.
+    pub(super) const fn bytes(max_message_size: usize) -> usize {
+        let awaited = 2 * MAX_AWAITED * size_of::<Awaited>();
+        let output = MAX_OUTPUT.saturating_add(max_message_size);
+        let output = output.saturating_mul(2);
+        output.saturating_add(size_of::<Self>() + awaited)
+    }
+
     pub(super) fn new(
         errand: Errand,
         to: Endpoint,

@@ -30,6 +30,7 @@ mod inbox;
 mod link;
 mod links;
 mod loss;
+mod memory;
 mod metrics;
 mod news;
 mod origins;
@@ -60,6 +61,7 @@ pub use delivery::Delivery;
 pub use envelope::{Envelope, EnvelopeError, Parsed};
 pub use event::Event;
 pub use inbox::MAX_INBOX;
+pub use memory::Holding;
 pub use url::InvalidUrl;
 
 use link::{Heard, Link};

@@ -68,6 +68,10 @@ struct Hole {
 }
 
 impl Origins {
+    /// The most that all of them take, in bytes: with room in each table for as much again.
+    pub(super) const BYTES: usize =
+        2 * MAX_ORIGINS * (size_of::<(u64, Origin)>() + 64 + (MAX_HOLES + 1) * size_of::<Hole>());
+
     pub(super) fn new() -> Self {
         Self::default()
     }

@@ -4,7 +4,7 @@ use super::resp::encode;
 
 /// Bytes above which a link takes no more messages until some have been written: what waits in the
 /// queue is held once, and here it is a copy.
-const MAX_OUTPUT: usize = 1024 * 1024;
+pub(super) const MAX_OUTPUT: usize = 1024 * 1024;
 
 /// Memory that an empty output keeps.
 const KEPT: usize = 64 * 1024;

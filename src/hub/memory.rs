@@ -131,6 +131,13 @@ impl HubConfig {
         all.saturating_add(Self::client_bytes())
     }
 
+    /// What is said in one turn and handed to the driver, where rooms are shared with other servers.
+    #[cfg(feature = "redis")]
+    pub(crate) fn relayed_bytes(&self) -> usize {
+        let said = Hub::MAX_SAID.saturating_add(self.largest_batch());
+        said.saturating_mul(SLACK)
+    }
+
     /// Its place in the table, in lists, and what it has in boxes: a Pong, an incomplete control
     /// frame, the state of a message that arrives, what is said to it in the middle of a batch, and
     /// what it was let in with.

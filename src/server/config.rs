@@ -132,14 +132,19 @@ impl ServerConfig {
                 "cannot speak TLS without the certificates of whom to believe",
             ));
         }
-        if backplane.op_timeout.is_zero() {
-            return Err(HubConfigError::Zero("backplane op timeout"));
-        }
         Ok(())
     }
 }
 
 impl ServerConfig {
+    /// The backplane's settings with the limits that are the hub's.
+    #[cfg(feature = "redis")]
+    pub(super) fn backplane(&self) -> Option<BackplaneConfig> {
+        let mut backplane = self.backplane.clone()?;
+        backplane.max_message_size = self.hub.limits.max_message_size;
+        Some(backplane)
+    }
+
     /// What a server with these settings may hold at worst, part by part: what its hub may, a place
     /// for each socket, and what the loop reads into. What the kernel holds for sockets is not in
     /// there, and neither is what other threads have published and the loop has not taken.
@@ -154,6 +159,10 @@ impl ServerConfig {
         if self.tls.is_some() {
             let bytes = super::tls::STREAM_BYTES;
             parts.push(MemoryPart::new(MemoryScope::Client, "TLS", bytes, clients));
+        }
+        #[cfg(feature = "redis")]
+        if let Some(backplane) = self.backplane() {
+            parts.extend(super::bridge::worst_case_memory(&self.hub, &backplane));
         }
         if self.admin.is_some() {
             let bytes = self.hub.admin_bytes().saturating_add(super::SOCKET_BYTES);

@@ -8,7 +8,7 @@ use super::super::channels::Channel;
 use super::gate::Gate;
 
 /// Bytes of messages that are held for a link that must not be heard yet; beyond, it is not read.
-const MAX_HELD: usize = 4 * 1024 * 1024;
+pub(in crate::backplane) const MAX_HELD: usize = 4 * 1024 * 1024;
 
 /// What a held message costs beside its bytes.
 const HELD_COST: usize = 64;

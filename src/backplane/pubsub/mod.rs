@@ -6,6 +6,7 @@ mod gate;
 
 use std::time::Instant;
 
+pub(super) use carrier::MAX_HELD;
 use carrier::{Carrier, Stage};
 
 use super::action::LinkId;

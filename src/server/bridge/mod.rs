@@ -20,8 +20,10 @@ use super::config::ServerConfig;
 use super::handle::LoopWaker;
 use super::socket::Stream;
 use super::throttle::Throttle;
-use crate::backplane::{Action, Backplane, Endpoint, Health, LinkFailure, LinkId, MAX_LINKS};
-use crate::hub::{ClientId, Hub, Supplement};
+use crate::backplane::{
+    Action, Backplane, BackplaneConfig, Endpoint, Health, LinkFailure, LinkId, MAX_LINKS,
+};
+use crate::hub::{ClientId, Hub, HubConfig, MemoryPart, MemoryScope, Supplement};
 use dose::Dose;
 use link::{Link, Step};
 use resolver::Resolver;
@@ -39,9 +41,6 @@ const MAX_ACTIONS_PER_TURN: usize = 2 * MAX_LINKS;
 
 /// Lines that one turn writes to the log.
 const MAX_EVENTS_PER_TURN: usize = 64;
-
-/// What a link takes beside what the backplane has of it.
-pub(super) const LINK_BYTES: usize = 2 * size_of::<Option<Link>>() + 1024;
 
 /// The backplane and its sockets.
 #[derive(Debug)]
@@ -103,9 +102,7 @@ impl Security {
 impl Bridge {
     /// The bridge that the settings ask for, if they ask for one.
     pub(super) fn new(config: &ServerConfig, waker: LoopWaker, now: Instant) -> Option<Self> {
-        let mut settings = config.backplane.clone()?;
-        // What clients may not say, other servers may not say either.
-        settings.max_message_size = config.hub.limits.max_message_size;
+        let settings = config.backplane()?;
         let security = Security::new(config, settings.tls);
         // 0 names nobody.
         let origin = random().max(1);
@@ -315,6 +312,30 @@ impl Bridge {
         self.backplane.write_metrics(&mut supplement.metrics, now);
         supplement
     }
+}
+
+/// What the backplane and its sockets may hold at worst.
+pub(super) fn worst_case_memory(hub: &HubConfig, backplane: &BackplaneConfig) -> Vec<MemoryPart> {
+    let scope = MemoryScope::Server;
+    let holdings = backplane.worst_case_memory().into_iter();
+    let mut parts: Vec<MemoryPart> = holdings
+        .map(|holding| MemoryPart::new(scope, holding.what, holding.bytes_each, holding.count))
+        .collect();
+    let tables = MAX_LINKS * 2 * size_of::<Option<Link>>();
+    parts.push(MemoryPart::new(scope, "sockets to Redis", tables, 1));
+    let relayed = hub.relayed_bytes();
+    parts.push(MemoryPart::new(
+        scope,
+        "said in one turn, to relay",
+        relayed,
+        1,
+    ));
+    #[cfg(feature = "tls")]
+    if backplane.tls {
+        let bytes = super::tls::STREAM_BYTES;
+        parts.push(MemoryPart::new(scope, "TLS to Redis", bytes, MAX_LINKS));
+    }
+    parts
 }
 
 /// Reads a link until it is empty, or has had its share, of which the rest is returned.

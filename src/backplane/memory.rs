@@ -1,0 +1,98 @@
+//! What a backplane may hold at worst.
+
+use super::config::{BackplaneConfig, Mode};
+use super::inbox::MAX_INBOX;
+use super::link::Link;
+use super::origins::Origins;
+use super::pubsub::MAX_HELD;
+use super::resp::RespLimits;
+use super::ring;
+
+/// A buffer that grows has room for as much again as is in it.
+const SLACK: usize = 2;
+
+/// What a driver reads from a link at once, at most: so much may be heard when the inbox is full.
+const MAX_READ: usize = 1024 * 1024;
+
+/// So many things of so many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holding {
+    /// What it is.
+    pub what: &'static str,
+    /// The most that one of it takes, in bytes.
+    pub bytes_each: usize,
+    /// The most that there are of it.
+    pub count: usize,
+}
+
+impl BackplaneConfig {
+    /// Connections that a shard has at once: those that it works with, each with one that takes
+    /// over from it.
+    const fn links(&self) -> usize {
+        match self.mode {
+            Mode::PubSub => 2,
+            Mode::Stream => 4,
+        }
+    }
+
+    /// What a backplane with these settings may hold at worst, part by part.
+    pub fn worst_case_memory(&self) -> Vec<Holding> {
+        let shards = usize::from(self.shards.unwrap_or(1));
+        // Of the stream 128 messages come at once.
+        let (messages, ring) = match self.mode {
+            Mode::PubSub => (1, 0),
+            Mode::Stream => (128, ring::MAX_BYTES),
+        };
+        let value = RespLimits::new(self.max_message_size, messages).max_value;
+        let link = Link::bytes(self.max_message_size)
+            .saturating_add(value.saturating_mul(SLACK))
+            .saturating_add(MAX_HELD);
+        // What was said and Redis has not acknowledged, and what has not come back from there.
+        let said = self.queue_bytes.saturating_mul(2);
+        let said = said.saturating_add(ring).saturating_add(Origins::BYTES);
+        let heard = MAX_INBOX.saturating_add(value);
+        let heard = heard.saturating_add(MAX_READ * SLACK);
+        let links = shards.saturating_mul(self.links());
+        [
+            ("said, for Redis and from there", said, shards),
+            ("connection to Redis", link, links),
+            ("heard from Redis", heard, 1),
+        ]
+        .map(|(what, bytes_each, count)| Holding {
+            what,
+            bytes_each,
+            count,
+        })
+        .to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn total(config: &BackplaneConfig) -> usize {
+        let parts = config.worst_case_memory().into_iter();
+        parts.map(|part| part.bytes_each * part.count).sum()
+    }
+
+    #[test]
+    fn what_is_set_is_what_it_comes_to() {
+        let mut config: BackplaneConfig = "redis://h".parse().unwrap();
+        config.max_message_size = 64 * 1024;
+        let least = total(&config);
+        assert!((64 << 20..96 << 20).contains(&least), "{least}");
+        config.queue_bytes += 1000;
+        assert_eq!(total(&config), least + 2000);
+        config.queue_bytes -= 1000;
+        config.mode = Mode::Stream;
+        assert!(total(&config) > least + ring::MAX_BYTES);
+        config.mode = Mode::PubSub;
+        config.shards = Some(8);
+        assert!(total(&config) > 7 * least);
+        config.max_message_size = usize::MAX;
+        let parts = config.worst_case_memory();
+        assert!(parts.iter().any(|part| part.bytes_each == usize::MAX));
+    }
+}
