@@ -46,8 +46,8 @@ class Bench:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**_environment(), **server.environment(self.is_pinned)},
-                preexec_fn=lambda: _prepare(self.server_cpus),
+                env={**environment(), **server.environment(self.is_pinned)},
+                preexec_fn=lambda: prepare(self.server_cpus),
             )
         try:
             _await(process, port, log_path)
@@ -56,7 +56,7 @@ class Bench:
                 raise Failed(f"the server has ended with {process.returncode}{_tail(log_path)}")
             return result
         finally:
-            _end(process)
+            end(process)
 
     def _run_load(self, process, port, scenario, seconds, quick):
         result_path = self.logs / "result.json"
@@ -72,7 +72,7 @@ class Bench:
                 capture_output=True,
                 text=True,
                 timeout=timeout,
-                preexec_fn=lambda: _prepare(self.load_cpus),
+                preexec_fn=lambda: prepare(self.load_cpus),
             )
         except subprocess.TimeoutExpired:
             raise Failed(f"the load generator was not done in {timeout:.0f} s") from None
@@ -95,7 +95,7 @@ class Bench:
         raise Failed("there is no free port")
 
 
-def _environment():
+def environment():
     """Ours, without what would change a server's configuration or log."""
     return {
         name: value for name, value in os.environ.items()
@@ -103,7 +103,7 @@ def _environment():
     }
 
 
-def _prepare(cpus):
+def prepare(cpus):
     """In the new process: its CPUs, and as many descriptors as it may have."""
     os.sched_setaffinity(0, cpus)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -122,7 +122,7 @@ def _await(process, port, log_path):
     raise Failed(f"the server was not ready in {READY_TIMEOUT} s{_tail(log_path)}")
 
 
-def _end(process):
+def end(process):
     """Ends what was started here: SIGTERM, and SIGKILL if that is not heard."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)

@@ -1,0 +1,1 @@
+"""What it costs to share rooms through Redis: `benches/backplane` runs it."""
