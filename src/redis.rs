@@ -2,6 +2,8 @@
 
 #[cfg(feature = "redis")]
 mod password;
+#[cfg(feature = "redis")]
+mod tls;
 
 use fanfare::ServerConfig;
 
@@ -46,7 +48,6 @@ pub(crate) fn load(settings: &mut Settings) -> Result<(), String> {
     config.catchup_max = redis.catchup_max as u64;
     config.max_message_size = settings.server.hub.limits.max_message_size;
     password::fill_in(redis, &mut config)?;
-    check_tls(config.tls, redis.ca.is_some())?;
     config.check().map_err(|error| error.to_string())?;
     if config.format == Format::Raw && !settings.echo {
         // What comes back from Redis does not say whose it was.
@@ -59,6 +60,7 @@ pub(crate) fn load(settings: &mut Settings) -> Result<(), String> {
             config.database
         ));
     }
+    tls::fill_in(&settings.redis, config.tls, &mut settings.server)?;
     settings.server.backplane = Some(config);
     #[cfg(feature = "tls")]
     if let Some(ca) = &settings.redis.ca {
@@ -66,20 +68,6 @@ pub(crate) fn load(settings: &mut Settings) -> Result<(), String> {
         settings.server.backplane_tls = Some(tls.map_err(|error| error.to_string())?);
     }
     Ok(())
-}
-
-/// Whether what the URL asks for can be.
-#[cfg(feature = "redis")]
-fn check_tls(is_asked_for: bool, has_ca: bool) -> Result<(), String> {
-    let why = match (is_asked_for, has_ca) {
-        (true, _) if !cfg!(feature = "tls") => {
-            "--redis: rediss:// needs the feature tls, and this binary was built without it"
-        }
-        (true, false) => "--redis: rediss:// needs --redis-ca",
-        (false, true) => "--redis-ca needs --redis with rediss://",
-        _ => return Ok(()),
-    };
-    Err(why.to_owned())
 }
 
 /// Says that there is no Redis if flags ask for it.

@@ -266,6 +266,20 @@ pub enum BackplaneConfigError {
     Contradiction(&'static str, &'static str),
 }
 
+impl BackplaneConfigError {
+    /// What it is, without the values.
+    pub const fn summary(self) -> &'static str {
+        match self {
+            Self::Zero(_) => "has a duration or a count of 0",
+            Self::TooLong(_) => "has a duration of more than a year",
+            Self::Channel => "has a name of a channel that cannot be one",
+            Self::Shards => "has no shards, or too many",
+            Self::Queue { .. } => "has a queue that is too small for the longest message",
+            Self::Contradiction(..) => "has settings that do not go together",
+        }
+    }
+}
+
 impl fmt::Display for BackplaneConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -19,6 +19,8 @@ pub(crate) struct RedisSettings {
     pub(crate) password: Option<Secret>,
     pub(crate) password_file: Option<PathBuf>,
     pub(crate) ca: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
     /// `--redis-mode stream`.
     pub(crate) is_stream: bool,
     /// `--redis-delivery local`.
@@ -42,6 +44,8 @@ impl Default for RedisSettings {
             password: None,
             password_file: None,
             ca: None,
+            cert: None,
+            key: None,
             is_stream: false,
             is_local: false,
             is_raw: false,
@@ -64,6 +68,8 @@ impl RedisSettings {
             "redis" => self.url = url(value)?,
             "redis-password-file" => self.password_file = file(value)?,
             "redis-ca" => self.ca = file(value)?,
+            "redis-cert" => self.cert = file(value)?,
+            "redis-key" => self.key = file(value)?,
             "redis-mode" => self.is_stream = word(value, &[("pubsub", false), ("stream", true)])?,
             "redis-delivery" => {
                 self.is_local = word(value, &[("ordered", false), ("local", true)])?;
@@ -120,6 +126,8 @@ impl RedisSettings {
             password: _,
             password_file,
             ca,
+            cert,
+            key,
             is_stream,
             is_local,
             is_raw,
@@ -136,6 +144,8 @@ impl RedisSettings {
         let details = [
             ("--redis-password-file", password_file.is_some()),
             ("--redis-ca", ca.is_some()),
+            ("--redis-cert", cert.is_some()),
+            ("--redis-key", key.is_some()),
             ("--redis-mode", *is_stream),
             ("--redis-delivery", *is_local),
             ("--redis-format", *is_raw),

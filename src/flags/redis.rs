@@ -29,6 +29,20 @@ pub(super) const REDIS: &[Flag] = &[
         ..VALUE
     },
     Flag {
+        name: "redis-cert",
+        value: Some("FILE"),
+        default: "none",
+        help: "the certificate chain that is shown to Redis, in PEM, if it wants to see one",
+        ..VALUE
+    },
+    Flag {
+        name: "redis-key",
+        value: Some("FILE"),
+        default: "none",
+        help: "the key that belongs to it, in PEM",
+        ..VALUE
+    },
+    Flag {
         name: "redis-mode",
         value: Some("MODE"),
         default: "pubsub",

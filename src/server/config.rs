@@ -132,7 +132,12 @@ impl ServerConfig {
                 "cannot speak TLS without the certificates of whom to believe",
             ));
         }
-        Ok(())
+        let backplane = BackplaneConfig {
+            max_message_size: self.hub.limits.max_message_size,
+            ..backplane.clone()
+        };
+        let check = backplane.check();
+        check.map_err(|error| HubConfigError::Backplane(error.summary()))
     }
 }
 
@@ -272,6 +277,34 @@ mod tests {
         assert_eq!(check(4000, 6000, 10_000), Err(error.to_owned()));
         assert!(check(10_000, 0, 10_000).is_err() && check(0, 10_000, 10_000).is_err());
         assert!(check(u64::MAX, u64::MAX, 10_000).is_err());
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn a_backplane_holds_as_well() {
+        let check = |change: fn(&mut ServerConfig, &mut BackplaneConfig)| {
+            let mut config = ServerConfig::default();
+            let mut backplane = "redis://h".parse().unwrap();
+            change(&mut config, &mut backplane);
+            config.backplane = Some(backplane);
+            config.check().map_err(|error| error.to_string())
+        };
+        assert_eq!(check(|_, _| {}), Ok(()));
+        let error = check(|_, backplane| backplane.channel.clear()).unwrap_err();
+        assert_eq!(
+            error,
+            "backplane has a name of a channel that cannot be one"
+        );
+        // A message is as long as the hub's may be, whatever stands there.
+        let queue = |config: &mut ServerConfig, backplane: &mut BackplaneConfig| {
+            config.hub.limits.max_message_size = 1000;
+            backplane.queue_bytes = 2024;
+        };
+        assert_eq!(check(queue), Ok(()));
+        let error = check(|_, backplane| backplane.queue_bytes = 2024).unwrap_err();
+        assert!(error.contains("queue that is too small"), "{error}");
+        let error = check(|_, backplane| backplane.tls = true).unwrap_err();
+        assert!(error.contains("TLS"), "{error}");
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use super::{check_refused, fanfare};
 
-const FLAGS: [(&str, &str); 14] = [
+const FLAGS: [(&str, &str); 16] = [
     ("--redis", "redis://127.0.0.1:6379"),
     ("--redis-password-file", "/a/file"),
     ("--redis-ca", "/a/file"),
+    ("--redis-cert", "/a/file"),
+    ("--redis-key", "/a/file"),
     ("--redis-mode", "stream"),
     ("--redis-delivery", "local"),
     ("--redis-format", "raw"),
@@ -48,7 +50,12 @@ fn values_that_cannot_be_are_named_unless_a_password_may_be_in_them() {
 /// What `--redis-password-file "$FORGOTTEN"` comes to must not be a server without a password.
 #[test]
 fn a_file_that_is_named_by_nothing_is_refused() {
-    for flag in ["--redis-password-file", "--redis-ca"] {
+    for flag in [
+        "--redis-password-file",
+        "--redis-ca",
+        "--redis-cert",
+        "--redis-key",
+    ] {
         let said = format!("{flag}: '' names no file");
         check_refused(&mut fanfare(&[flag, ""]), &[&said]);
     }
@@ -150,9 +157,66 @@ mod with_redis {
             "--redis: rediss:// needs the feature tls, and this binary was built without it"
         };
         check_refused(&mut fanfare(&["--redis", "rediss://h"]), &[said]);
-        let without = ["--redis", NOBODY, "--redis-ca", "/a/file"];
-        let said = "--redis-ca needs --redis with rediss://";
-        check_refused(&mut fanfare(&without), &[said]);
+        for flag in ["--redis-ca", "--redis-cert", "--redis-key"] {
+            let without = ["--redis", NOBODY, flag, "/a/file"];
+            let said = format!("{flag} needs --redis with rediss://");
+            check_refused(&mut fanfare(&without), &[&said]);
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn files_of_tls_are_read_at_the_start() {
+        let file = |name: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/certificates/");
+            format!("{folder}{name}")
+        };
+        let (ca, cert, key) = (file("ca.pem"), file("server.pem"), file("server.key"));
+        let cases: [(&[&str], &str); 6] = [
+            (
+                &["--redis-ca", "/no/file"],
+                "cannot read /no/file: No such file",
+            ),
+            (&["--redis-ca", &key], "server.key: no certificate in it"),
+            (
+                &["--redis-ca", &ca, "--redis-cert", &cert],
+                "--redis-cert needs --redis-key",
+            ),
+            (
+                &["--redis-ca", &ca, "--redis-key", &key],
+                "--redis-key needs --redis-cert",
+            ),
+            (
+                &["--redis-cert", &cert, "--redis-key", &key],
+                "--redis: rediss:// needs --redis-ca",
+            ),
+            (
+                &[
+                    "--redis-ca",
+                    &ca,
+                    "--redis-cert",
+                    &cert,
+                    "--redis-key",
+                    &file("renewed.key"),
+                ],
+                "renewed.key is not that of",
+            ),
+        ];
+        for (arguments, said) in cases {
+            let arguments = [&["--redis", "rediss://h"], arguments].concat();
+            check_refused(&mut fanfare(&arguments), &[said]);
+        }
+        let good = [
+            "--redis-ca",
+            &ca,
+            "--redis-cert",
+            &cert,
+            "--redis-key",
+            &key,
+        ];
+        let mut command = fanfare(&["--listen", "127.0.0.1:0", "--redis", "rediss://127.0.0.1:1"]);
+        command.args(good);
+        Running::start(command).line(" INFO  redis url=rediss://127.0.0.1:1 user=\"none\"");
     }
 
     #[test]

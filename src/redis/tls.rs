@@ -1,0 +1,49 @@
+//! Whom to believe that it is Redis, and what to show it.
+
+use fanfare::ServerConfig;
+
+use crate::config::RedisSettings;
+
+/// Has TLS spoken with Redis if the URL says so.
+///
+/// # Errors
+/// Files that are missing, wrong, or not asked for.
+pub(super) fn fill_in(
+    redis: &RedisSettings,
+    is_wanted: bool,
+    server: &mut ServerConfig,
+) -> Result<(), String> {
+    let RedisSettings { ca, cert, key, .. } = redis;
+    if !is_wanted {
+        let files = [
+            ("--redis-ca", ca),
+            ("--redis-cert", cert),
+            ("--redis-key", key),
+        ];
+        return match files.iter().find(|(_, file)| file.is_some()) {
+            Some((flag, _)) => Err(format!("{flag} needs --redis with rediss://")),
+            None => Ok(()),
+        };
+    }
+    if !cfg!(feature = "tls") {
+        return Err(
+            "--redis: rediss:// needs the feature tls, and this binary was built without it"
+                .to_owned(),
+        );
+    }
+    let own = match (cert, key) {
+        (Some(cert), Some(key)) => Some((&**cert, &**key)),
+        (None, None) => None,
+        (Some(_), None) => return Err("--redis-cert needs --redis-key".to_owned()),
+        (None, Some(_)) => return Err("--redis-key needs --redis-cert".to_owned()),
+    };
+    let ca = ca.as_ref().ok_or("--redis: rediss:// needs --redis-ca")?;
+    #[cfg(feature = "tls")]
+    {
+        let tls = fanfare::TlsClientConfig::from_pem_files(ca, own);
+        server.backplane_tls = Some(tls.map_err(|error| error.to_string())?);
+    }
+    #[cfg(not(feature = "tls"))]
+    let _ = (own, ca, server);
+    Ok(())
+}
