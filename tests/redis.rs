@@ -39,6 +39,9 @@ mod stage;
 mod support;
 #[path = "redis/talk.rs"]
 mod talk;
+#[cfg(feature = "tls")]
+#[path = "redis/tls.rs"]
+mod tls;
 
 #[path = "redis/crashes.rs"]
 mod crashes;

@@ -40,6 +40,27 @@ fn server_killed_and_replaced() {
     });
 }
 
+/// Operators see how many servers hear each other, and that one of them does not any more.
+#[test]
+#[ignore = "needs redis-server: run by ./test redis"]
+fn servers_know_how_many_there_are() {
+    in_both_modes(|mode| {
+        let redis = RedisServer::start(Keeps::Nothing);
+        let plan = Plan {
+            nodes: 3,
+            ..Plan::new(mode)
+        };
+        let mut stage = Stage::set_up(plan, redis);
+        stage.wait_until_well();
+        let peers = |stage: &Stage| stage.nodes[0].metric("fanfare_redis_peers");
+        eventually("two others", Duration::from_secs(10), || peers(&stage) == 2);
+        stage.kill_node(2);
+        eventually("one other", Duration::from_secs(25), || peers(&stage) == 1);
+        stage.replace_node(2);
+        eventually("two again", Duration::from_secs(15), || peers(&stage) == 2);
+    });
+}
+
 /// What was said before SIGTERM is heard everywhere.
 #[test]
 #[ignore = "needs redis-server: run by ./test redis"]
@@ -56,7 +77,7 @@ fn server_stopped_has_told_everything() {
         }
         // What the server has read is its own; what waits in the kernel is not.
         eventually("the server has read it", Duration::from_secs(10), || {
-            stage.nodes[0].metric("fanfare_messages_in_total") >= MESSAGES as u64
+            stage.nodes[0].metric("fanfare_messages_received_total") >= MESSAGES as u64
         });
         let took = stage.nodes[0].process.stop();
         assert!(took < Duration::from_secs(10), "the end took {took:?}");

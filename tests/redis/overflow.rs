@@ -159,7 +159,7 @@ fn client_that_does_not_read() {
         let deaf = Client::join(stage.nodes[1].address, "/ws");
         deaf.be_deaf(true);
         pass(Duration::from_secs(5));
-        let gone = stage.nodes[1].metric("fanfare_disconnects_total{cause=\"too_slow\"}");
+        let gone = stage.nodes[1].metric("fanfare_clients_departed_total{cause=\"too_slow\"}");
         assert_eq!(gone, 1, "it was dropped");
         stage.nothing_was_lost();
     });

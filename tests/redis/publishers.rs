@@ -349,10 +349,9 @@ fn all_servers_hear_one_order() {
         });
         pass(Duration::from_secs(3));
         let outcome = stage.nothing_was_lost();
-        let degraded: u64 = stage
-            .nodes
-            .iter()
-            .map(|node| node.metric("fanfare_redis_degraded"))
+        let nodes = stage.nodes.iter();
+        let early: u64 = nodes
+            .map(|node| node.metric("fanfare_redis_local_total"))
             .sum();
         let orders: Vec<Vec<_>> = stage
             .places

@@ -15,8 +15,8 @@ use crate::talk::Talk;
 /// How long the last messages may take to come to everybody when all is well again.
 const SETTLING: Duration = Duration::from_secs(15);
 
-/// How long it may take until what was lost has been counted: a hole is a loss when it is older than
-/// 10 s, and a heartbeat comes every 5 s.
+/// How long it may take until what was lost has been counted: a hole is a loss when it is older
+/// than 10 s, and a heartbeat comes every 5 s.
 const COUNTING: Duration = Duration::from_secs(20);
 
 /// How messages travel.
