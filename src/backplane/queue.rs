@@ -281,6 +281,21 @@ mod tests {
     }
 
     #[test]
+    fn the_acknowledgement_of_what_is_not_on_its_way_again_leaves_the_others_there() {
+        let now = test_clock();
+        let mut queue = Queue::new(10_000, MAX_AGE);
+        for seq in 1..=3 {
+            queue.push(test_entry(seq, 0, now));
+        }
+        assert_eq!(numbers(&mut queue), [1, 2, 3]);
+        queue.rewind();
+        assert_eq!(queue.next_unsent().unwrap().entry.seq(), 1);
+        assert!(queue.ack(3).is_some(), "the other connection has brought it");
+        assert_eq!(queue.unsent(), 1);
+        assert_eq!(numbers(&mut queue), [2]);
+    }
+
+    #[test]
     fn what_is_put_back_goes_where_its_number_belongs_and_waits_anew() {
         let now = test_clock();
         let mut queue = Queue::new(10_000, MAX_AGE);
