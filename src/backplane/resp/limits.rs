@@ -19,7 +19,7 @@ pub struct RespLimits {
     /// One value with all that is in it: its bytes as they arrive, and as many again for each value
     /// in it as a [`Value`] takes, so that small ones are not held for nothing. Enough for the
     /// messages that are expected at once, and for two more: the reply to `XINFO STREAM` holds the
-    /// first and the last one.
+    /// first and the last one. A decoder takes at most twice as much memory.
     pub max_value: usize,
 }
 
