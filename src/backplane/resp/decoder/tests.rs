@@ -205,7 +205,8 @@ proptest! {
         let at = at.index(stream.len() + 1);
         let end = stream.len().min(at + skipped);
         stream.splice(at..end, damage);
-        let small = RespLimits { max_depth: 3, max_elements: 4, max_line: 24, max_bulk: 30, max_value };
+        let (max_depth, max_elements, max_line, max_bulk) = (3, 4, 24, 30);
+        let small = RespLimits { max_depth, max_elements, max_line, max_bulk, max_value };
         for limits in [limits(), small] {
             let heard = hear(limits, [stream.as_slice()]);
             prop_assert_eq!(&hear(limits, pieces(&stream, &cuts)), &heard);
