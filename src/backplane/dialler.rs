@@ -10,6 +10,10 @@ use super::links::Links;
 use super::loss::Loss;
 use super::route::{Again, Route};
 
+/// How long a connection must have carried messages if the waits shall begin anew behind it. Somebody
+/// who hangs up on us again and again is not called without a pause.
+const PROBATION: Duration = Duration::from_secs(1);
+
 /// When the next connection of an engine is opened, and where to. One at a time: whoever uses this
 /// asks for another when the one before has succeeded or is lost.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(super) struct Dialler {
     route: Route,
     /// No attempt before.
     not_before: Instant,
+    /// Since when the last attempt is a success.
+    proved_at: Option<Instant>,
     /// Where the last attempt led.
     dialled: Option<Endpoint>,
     /// Whether an attempt has failed since the last success.
@@ -33,6 +39,7 @@ impl Dialler {
             backoff: Backoff::new(seed),
             route: Route::default(),
             not_before: now,
+            proved_at: None,
             dialled: None,
             has_failed: false,
         }
@@ -65,6 +72,10 @@ impl Dialler {
 
     /// The connection that was opened last is lost.
     pub(super) fn lost(&mut self, why: &Loss, desk: &mut Desk<'_>) {
+        let proved_at = self.proved_at.take();
+        if proved_at.is_some_and(|proved_at| proved_at + PROBATION <= desk.now) {
+            self.backoff.reset();
+        }
         let again = self.route.lost(why, desk.config);
         let wait = match again {
             Again::Now => Duration::ZERO,
@@ -80,8 +91,8 @@ impl Dialler {
     }
 
     /// The connection that was opened last carries messages.
-    pub(super) fn succeeded(&mut self) {
-        self.backoff.reset();
+    pub(super) fn succeeded(&mut self, now: Instant) {
+        self.proved_at.get_or_insert(now);
         self.route.succeeded();
         self.has_failed = false;
     }
@@ -92,8 +103,8 @@ impl Dialler {
     }
 
     /// What was opened is not needed: the connection before it has come back.
-    pub(super) fn forgive(&mut self) {
+    pub(super) fn forgive(&mut self, now: Instant) {
         self.backoff.reset();
-        self.has_failed = false;
+        self.succeeded(now);
     }
 }

@@ -315,3 +315,6 @@ impl Backplane {
         (&mut self.shards, around)
     }
 }
+
+#[cfg(test)]
+mod tests;

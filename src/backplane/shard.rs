@@ -44,8 +44,8 @@ impl Shard {
 
     /// Fires what is due.
     pub(super) fn advance(&mut self, mut around: Around<'_>) {
-        self.engine.advance(&mut around.desk(&mut self.traffic));
         self.traffic.advance(around.news, around.now);
+        self.engine.advance(&mut around.desk(&mut self.traffic));
     }
 
     /// Sends what waits.

@@ -35,6 +35,8 @@ pub(super) struct Traffic {
     /// The number of the last message that was said.
     said: u64,
     is_up: bool,
+    /// Whether a heartbeat has come back since.
+    is_proved: bool,
     /// Whether Redis was late when that was looked at last; `None` until it was in time once.
     is_late: Option<bool>,
 }
@@ -52,6 +54,7 @@ impl Traffic {
             raw_echoes: RawEchoes::default(),
             said: 0,
             is_up: false,
+            is_proved: false,
             is_late: None,
         }
     }
@@ -96,7 +99,7 @@ impl Traffic {
     ) -> Option<u64> {
         if channel == Channel::Messages
             && self.format == Format::Raw
-            && let Some(seq) = self.raw_echoes.recognise(&bytes)
+            && let Some(seq) = self.raw_echoes.recognise(&bytes, now)
         {
             self.echoed(seq, news, now);
             return None;
@@ -120,7 +123,7 @@ impl Traffic {
             origin, seq, kind, ..
         } = envelope;
         if envelope.is_control {
-            return self.hear_heartbeat(&envelope, now);
+            return self.hear_heartbeat(&envelope, news, now);
         }
         if origin == self.origin {
             self.echoed(seq, news, now);
@@ -160,10 +163,14 @@ impl Traffic {
 
     /// Redis has a message.
     pub(super) fn acked(&mut self, seq: u64, news: &mut News) -> Option<Rc<Entry>> {
-        self.raw_echoes.acked(seq);
         let entry = self.queue.ack(seq)?;
         news.metrics.acked += 1;
         Some(entry)
+    }
+
+    /// Everything that came before the acknowledgement of this message has been heard.
+    pub(super) fn heard_until(&mut self, seq: u64) {
+        self.raw_echoes.acked(seq);
     }
 
     /// Redis refuses a message, and will do so again.
@@ -175,24 +182,25 @@ impl Traffic {
 
     /// What was sent and is not acknowledged is sent again, on another connection. Raw messages are
     /// not: nobody could tell that they come twice.
-    pub(super) fn rewind(&mut self, news: &mut News) {
+    pub(super) fn rewind(&mut self, news: &mut News, now: Instant) {
         match self.format {
             Format::Envelope => self.queue.rewind(),
             Format::Raw => {
                 let dropped = self.queue.drop_sent();
                 news.dropped(Dropped::Raw, dropped);
+                self.raw_echoes.moved(self.sent_through() + 1, now);
             }
         }
     }
 
     /// Messages reach Redis, and come back.
-    pub(super) fn link_up(&mut self, news: &mut News, now: Instant) {
+    pub(super) fn link_up(&mut self, now: Instant) {
         if !self.is_up {
             self.is_up = true;
             self.peers.link_up(now);
             self.echoes.link_up(now);
             self.is_late = None;
-            news.joined();
+            self.is_proved = false;
         }
     }
 
@@ -291,7 +299,12 @@ impl Traffic {
             && (kind == MessageKind::Binary || std::str::from_utf8(payload).is_ok())
     }
 
-    fn hear_heartbeat(&mut self, heartbeat: &Envelope<'_>, now: Instant) -> Option<u64> {
+    fn hear_heartbeat(
+        &mut self,
+        heartbeat: &Envelope<'_>,
+        news: &mut News,
+        now: Instant,
+    ) -> Option<u64> {
         let Envelope {
             origin,
             seq,
@@ -301,6 +314,9 @@ impl Traffic {
         if origin == self.origin {
             if let Some(took) = self.peers.echoed(seq, now) {
                 self.echoes.observe(took, now);
+            }
+            if self.is_up && !std::mem::replace(&mut self.is_proved, true) {
+                news.joined();
             }
             return Some(seq);
         }

@@ -15,9 +15,7 @@ impl PubSub {
         if let Some(error) = reply.as_error() {
             return self.give_up_refused(link, error, desk);
         }
-        let was_away = self.dialler.has_failed();
-        self.dialler.succeeded();
-        let gate = Gate::new(self.subscribers, was_away, desk.now);
+        let gate = Gate::new(self.subscribers, self.dialler.has_failed(), desk.now);
         let is_current = self.is_current(link);
         let Some(carrier) = self.carrier(link) else {
             return;
@@ -77,6 +75,9 @@ impl PubSub {
             Some(count) => {
                 self.subscribers = u64::try_from(count).ok();
                 desk.traffic.acked(seq, desk.news);
+                if self.is_current(link) {
+                    desk.traffic.heard_until(seq);
+                }
             }
             None => self.give_up(link, Loss::Unexpected("no number after PUBLISH"), desk),
         }

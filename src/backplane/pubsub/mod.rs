@@ -107,6 +107,8 @@ impl PubSub {
         if beat.is_none() {
             return;
         }
+        // Not before: whoever takes subscriptions and brings nothing would be called without a pause.
+        self.dialler.succeeded(desk.now);
         if self.overlap == beat {
             self.overlap = None;
         }
@@ -153,7 +155,7 @@ impl PubSub {
             if gate.is_open(now) {
                 carrier.stage = Stage::Open;
                 self.refusals.end_pause();
-                desk.traffic.rewind(desk.news);
+                desk.traffic.rewind(desk.news, now);
                 self.pace.begin(desk.traffic.said());
                 desk.traffic.peers.link_up(now);
             } else if gate.asks(now) {
@@ -166,7 +168,7 @@ impl PubSub {
     /// Says that we are there, and asks how things are.
     fn advance_heartbeat(&mut self, desk: &mut Desk<'_>) {
         let now = desk.now;
-        let Some(link) = self.sender().filter(|link| desk.links.has_room(*link)) else {
+        let Some(link) = self.sender().filter(|link| !desk.links.is_stalled(*link)) else {
             return;
         };
         if !desk.traffic.peers.is_heartbeat_due(now) {
@@ -222,7 +224,7 @@ impl PubSub {
     /// Tells the traffic whether messages get through.
     fn settle(&mut self, desk: &mut Desk<'_>) {
         if self.carries() {
-            desk.traffic.link_up(desk.news, desk.now);
+            desk.traffic.link_up(desk.now);
         } else {
             desk.traffic.link_down(desk.news);
         }
@@ -297,7 +299,7 @@ impl Engine for PubSub {
         }
         if let Some(next) = self.successor.take_if(|next| !next.is_subscribed()) {
             desk.links.close(next.link);
-            self.dialler.forgive();
+            self.dialler.forgive(desk.now);
         }
     }
 
@@ -357,8 +359,9 @@ impl Engine for PubSub {
         let gates = carriers.filter_map(Carrier::next_deadline);
         let drain = self.successor.as_ref().and_then(|next| next.drain_until());
         let dial = self.needs_link(links).then(|| self.dialler.next_deadline());
-        let sending = self.sender().filter(|link| links.has_room(*link));
+        let sending = self.sender().filter(|link| !links.is_stalled(*link));
         let heartbeat = sending.and_then(|_| traffic.peers.heartbeat_due());
+        let sending = sending.filter(|link| links.has_room(*link));
         let unsent = sending.and_then(|_| traffic.queue.first_unsent());
         let pace = unsent.and_then(|seq| self.pace.next_deadline(seq));
         let is_idle = |link: &LinkId| links.get(*link).is_some_and(Link::is_idle);

@@ -1,0 +1,221 @@
+//! Sentinels, and the nodes of a cluster.
+
+use super::*;
+
+fn endpoint(host: &str) -> Endpoint {
+    Endpoint::Tcp(host.to_owned(), 6379)
+}
+
+/// Nodes that ask three sentinels, and two servers: `redis`, the master, and `other`.
+fn with_sentinels(nodes: usize) -> World {
+    let mut world = World::with(nodes, |config| {
+        config.target = Target::Sentinel {
+            sentinels: ["s1", "s2", "s3"].map(endpoint).to_vec(),
+            master: "mymaster".to_owned(),
+        };
+    });
+    let mut other = Redis::new("other");
+    other.role = "slave";
+    world.redises.push(other);
+    for name in ["s1", "s2", "s3"] {
+        let mut sentinel = Redis::new(name);
+        let master = ("redis".to_owned(), 6379);
+        sentinel.masters.insert("mymaster".to_owned(), master);
+        world.redises.push(sentinel);
+    }
+    world
+}
+
+fn promote(world: &mut World, sentinels: std::ops::Range<usize>) {
+    world.redises[0].role = "slave";
+    world.redises[1].role = "master";
+    for sentinel in &mut world.redises[sentinels] {
+        let master = ("other".to_owned(), 6379);
+        sentinel.masters.insert("mymaster".to_owned(), master);
+    }
+}
+
+#[test]
+fn a_sentinel_says_where_the_master_is() {
+    let mut world = with_sentinels(2);
+    world.run(2 * SECOND);
+    assert_eq!(world.health(0), Health::Up);
+    world.run_chatting(SECOND, 10);
+    world.run(10);
+    world.check_all();
+    assert_eq!(world.redises[2].accepted, 2, "each asks once");
+    assert_eq!(world.redises[2].clients.len(), 0, "and hangs up");
+    assert_eq!(world.nodes[0].events, [Event::Joined]);
+}
+
+#[test]
+fn sentinels_that_are_away_are_passed_over() {
+    let mut world = with_sentinels(1);
+    world.redises[2].is_running = false;
+    world.redises[3].is_frozen = true;
+    world.run(4 * SECOND);
+    assert_eq!(world.health(0), Health::Up);
+    let mut world = with_sentinels(1);
+    for sentinel in &mut world.redises[2..] {
+        sentinel.is_running = false;
+    }
+    world.run(60 * SECOND);
+    assert_eq!(world.health(0), Health::Down);
+    let connects = world.nodes[0].connects;
+    assert!(
+        (150..600).contains(&connects),
+        "three at a time: {connects}"
+    );
+    assert_eq!(
+        world.nodes[0].events.len(),
+        1,
+        "{:?}",
+        world.nodes[0].events
+    );
+}
+
+#[test]
+fn a_master_that_no_sentinel_knows_is_somebodys_mistake() {
+    let mut world = with_sentinels(1);
+    for sentinel in &mut world.redises[2..] {
+        sentinel.masters.clear();
+    }
+    world.run(12 * SECOND);
+    assert_eq!(world.nodes[0].connects, 9, "every five seconds, all three");
+    let warnings: Vec<_> = world.nodes[0].events.iter().map(Event::to_string).collect();
+    assert!(
+        warnings.iter().any(|line| line.contains("knows no master")),
+        "{warnings:?}"
+    );
+    assert!(warnings.len() <= 2, "{warnings:?}");
+    world.redises[3]
+        .masters
+        .insert("mymaster".to_owned(), ("redis".to_owned(), 6379));
+    world.run(8 * SECOND);
+    assert_eq!(world.health(0), Health::Up);
+}
+
+#[test]
+fn a_failover_leads_to_another_server() {
+    let mut world = with_sentinels(2);
+    world.run(3 * SECOND);
+    world.run_chatting(SECOND, 5);
+    world.kill();
+    world.run_chatting(2 * SECOND, 5);
+    promote(&mut world, 2..5);
+    world.run_chatting(5 * SECOND, 5);
+    world.run(100);
+    world.check_all();
+    assert_eq!(world.redises[1].clients.len(), 2);
+    assert_eq!(world.health(0), Health::Up);
+}
+
+#[test]
+fn a_sentinel_that_is_behind_is_not_believed_for_ever() {
+    let mut world = with_sentinels(1);
+    world.run(3 * SECOND);
+    // The old master is a replica now, and lives; one sentinel has not heard of it.
+    promote(&mut world, 3..5);
+    world.run_chatting(10 * SECOND, 5);
+    assert_eq!(world.redises[1].clients.len(), 1);
+    assert_eq!(world.health(0), Health::Up);
+    world.check_own(0);
+}
+
+#[test]
+fn a_master_that_stalls_while_another_is_elected_is_left_for_it() {
+    let mut world = with_sentinels(2);
+    world.run(3 * SECOND);
+    world.run_chatting(SECOND, 5);
+    world.redises[0].is_frozen = true;
+    world.run_chatting(2 * SECOND, 5);
+    promote(&mut world, 2..5);
+    world.run_chatting(12 * SECOND, 5);
+    world.run(100);
+    world.check_all();
+    assert_eq!(world.redises[1].clients.len(), 2);
+    assert_eq!(world.health(0), Health::Up);
+}
+
+#[test]
+fn a_sentinel_may_want_to_know_who_asks() {
+    let mut world = World::with(1, |config| {
+        config.credentials = Some(Credentials {
+            user: "default".to_owned(),
+            password: "secret".to_owned(),
+        });
+        config.target = Target::Sentinel {
+            sentinels: vec![endpoint("s1")],
+            master: "mymaster".to_owned(),
+        };
+    });
+    let mut sentinel = Redis::new("s1");
+    sentinel.password = Some("secret");
+    let master = ("redis".to_owned(), 6379);
+    sentinel.masters.insert("mymaster".to_owned(), master);
+    world.redises.push(sentinel);
+    world.redises[0].password = Some("secret");
+    world.run(3 * SECOND);
+    assert_eq!(world.health(0), Health::Up);
+}
+
+/// Nodes with one shard, and a cluster of two.
+fn with_cluster() -> World {
+    let mut world = World::with(2, |config| config.shards = Some(1));
+    world.redises.push(Redis::new("other"));
+    world
+}
+
+#[test]
+fn a_redirect_is_followed() {
+    let mut world = with_cluster();
+    world.redises[0].moved = Some("other:6379");
+    world.run(3 * SECOND);
+    assert_eq!(world.redises[1].clients.len(), 2);
+    world.run_chatting(SECOND, 10);
+    // The slot goes to the other node, and the subscriptions with it.
+    world.redises[0].moved = None;
+    world.redises[1].moved = Some("redis:6379");
+    for client in world.redises[1].clients.values_mut() {
+        let channel = "$23\r\n{0}.websocket-broadcast\r\n";
+        let push = format!(">3\r\n$12\r\nsunsubscribe\r\n{channel}:0\r\n");
+        client.output.extend_from_slice(push.as_bytes());
+    }
+    world.run_chatting(4 * SECOND, 10);
+    world.run(100);
+    world.check_own(0);
+    world.check_own(1);
+    assert_eq!(world.redises[0].clients.len(), 2);
+    assert_eq!(world.health(0), Health::Up);
+}
+
+#[test]
+fn a_node_that_a_redirect_leads_to_is_left_when_it_fails() {
+    let mut world = with_cluster();
+    world.redises[0].moved = Some("other:6379");
+    world.run(3 * SECOND);
+    world.redises[1].kill();
+    world.redises[0].moved = None;
+    world.run_chatting(4 * SECOND, 10);
+    world.run(10);
+    world.check_all();
+    assert_eq!(world.redises[0].clients.len(), 2);
+}
+
+#[test]
+fn two_nodes_that_send_us_to_each_other_are_no_reason_to_run() {
+    let mut world = with_cluster();
+    world.redises[0].moved = Some("other:6379");
+    world.redises[1].moved = Some("redis:6379");
+    world.run(60 * SECOND);
+    let connects = world.nodes[0].connects;
+    assert!(connects < 250, "{connects}");
+    assert!(
+        world.nodes[0].events.is_empty(),
+        "{:?}",
+        world.nodes[0].events
+    );
+    world.redises[1].moved = None;
+    world.run(5 * SECOND);
+    assert_eq!(world.health(0), Health::Up);
+}
