@@ -5,6 +5,9 @@ use super::config::BackplaneConfig;
 /// What is appended to the channel's name for what servers tell each other.
 const CONTROL: &str = ":ctl";
 
+/// What is appended to it for the stream's key.
+const STREAM: &str = ":s";
+
 /// The channels of one shard, and the commands for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Channels {
@@ -12,6 +15,8 @@ pub(super) struct Channels {
     pub(super) messages: String,
     /// Where heartbeats go.
     pub(super) control: String,
+    /// The key of the stream.
+    pub(super) stream: String,
     is_sharded: bool,
 }
 
@@ -26,6 +31,7 @@ impl Channels {
         };
         Self {
             control: format!("{messages}{CONTROL}"),
+            stream: format!("{messages}{STREAM}"),
             messages,
             is_sharded: config.shards.is_some(),
         }
@@ -116,11 +122,13 @@ mod tests {
         let plain = Channels::new(&config, 0);
         assert_eq!(plain.messages, "websocket-broadcast");
         assert_eq!(plain.control, "websocket-broadcast:ctl");
+        assert_eq!(plain.stream, "websocket-broadcast:s");
         assert_eq!(plain.publish(), b"PUBLISH");
         config.shards = Some(4);
         let sharded = Channels::new(&config, 3);
         assert_eq!(sharded.messages, "{3}.websocket-broadcast");
         assert_eq!(sharded.control, "{3}.websocket-broadcast:ctl");
+        assert_eq!(sharded.stream, "{3}.websocket-broadcast:s");
         assert_eq!(sharded.publish(), b"SPUBLISH");
         assert_eq!(
             sharded.recognise(b"{3}.websocket-broadcast"),

@@ -139,6 +139,16 @@ impl<'e> Envelope<'e> {
         Ok(Parsed::Envelope(envelope))
     }
 
+    /// Whether what was published names no origin, whatever else is in it: nobody could tell that it
+    /// comes twice. Looks at no more than that.
+    pub fn is_anonymous(bytes: &[u8]) -> bool {
+        let origin = MAGIC.len() + 2..MAGIC.len() + 2 + 8;
+        !bytes.starts_with(&MAGIC)
+            || bytes
+                .get(origin)
+                .is_some_and(|origin| origin.iter().all(|byte| *byte == 0))
+    }
+
     /// Reads what is behind the magic bytes; the payload is not looked at.
     fn parse_rest(rest: &'e [u8]) -> Result<Self, EnvelopeError> {
         let (version, rest) = rest.split_first().ok_or(EnvelopeError::Length)?;

@@ -32,6 +32,18 @@ pub enum Event {
         /// How many.
         messages: u64,
     },
+    /// Entries of the stream were gone before they were read, or were too many to catch up with.
+    Missed {
+        /// How many.
+        entries: u64,
+    },
+    /// Redis has no memory left for the stream: messages go past it, to those who are there.
+    StreamFull,
+    /// The stream had lost messages of this server, which are added again.
+    Replayed {
+        /// How many.
+        messages: u64,
+    },
     /// Other servers are not heard any longer.
     PeersGone {
         /// How many.
@@ -51,7 +63,10 @@ impl Event {
             | Self::Stalled
             | Self::Late
             | Self::Dropped { .. }
-            | Self::Missing { .. } => true,
+            | Self::Missing { .. }
+            | Self::Missed { .. }
+            | Self::StreamFull
+            | Self::Replayed { .. } => true,
         }
     }
 }
@@ -73,6 +88,21 @@ impl fmt::Display for Event {
             }
             Self::Missing { messages } => {
                 write!(f, "messages of other servers have not come: {messages}")
+            }
+            Self::Missed { entries } => {
+                write!(
+                    f,
+                    "entries of the stream were gone before they were read: {entries}"
+                )
+            }
+            Self::StreamFull => {
+                f.write_str("Redis has no memory left for the stream: messages go past it")
+            }
+            Self::Replayed { messages } => {
+                write!(
+                    f,
+                    "the stream had lost messages, which are added again: {messages}"
+                )
             }
             Self::PeersGone { gone, left } => {
                 write!(f, "other servers are silent: {gone}, and {left} are left")

@@ -33,6 +33,8 @@ pub(super) enum Loss {
     Unsubscribed,
     /// Our own heartbeats do not come back.
     Deaf,
+    /// It has not got what it has acknowledged.
+    Forgotten,
     /// A sentinel has said where the master is. Not a loss but the end of a question.
     Located(Endpoint),
     /// A sentinel does not know the master.
@@ -105,6 +107,7 @@ impl Loss {
             Self::Role(_) => Lost::Role,
             Self::Moved(_) | Self::Unsubscribed => Lost::Moved,
             Self::Deaf => Lost::Deaf,
+            Self::Forgotten => Lost::Forgotten,
             Self::Located(_) | Self::UnknownMaster => Lost::Sentinel,
         }
     }
@@ -138,6 +141,7 @@ impl fmt::Display for Loss {
             Self::Moved(_) => f.write_str("another node has the channel"),
             Self::Unsubscribed => f.write_str("it has ended the subscription"),
             Self::Deaf => f.write_str("what is published does not come back"),
+            Self::Forgotten => f.write_str("what it has acknowledged is gone"),
             Self::Located(_) => f.write_str("the sentinel has answered"),
             Self::UnknownMaster => f.write_str("the sentinel knows no master of that name"),
         }

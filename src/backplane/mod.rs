@@ -44,9 +44,10 @@ mod reasons;
 mod refusals;
 mod request;
 pub mod resp;
-mod ring;
 mod route;
 mod shard;
+mod stream;
+mod tails;
 mod traffic;
 mod url;
 
@@ -90,7 +91,11 @@ impl Backplane {
     /// A backplane that begins to connect. `origin` names this process among all that ever were:
     /// random, and not 0. `seed` is another random number, for the back-off.
     pub fn new(config: BackplaneConfig, origin: u64, seed: u64, now: Instant) -> Self {
-        let limits = RespLimits::new(config.max_message_size, 1);
+        let messages = match config.mode {
+            Mode::PubSub => 1,
+            Mode::Stream => stream::max_count(config.max_message_size),
+        };
+        let limits = RespLimits::new(config.max_message_size, messages);
         Self {
             links: Links::new(&config, origin, limits),
             shards: Shards::new(&config, origin, seed, now),

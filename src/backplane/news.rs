@@ -27,6 +27,8 @@ pub(super) struct News {
     /// What has been lost and not said: by reason, and what others have lost.
     dropped: [u64; Dropped::ALL.len()],
     missing: u64,
+    /// Entries of streams that were missed and not said.
+    missed: u64,
     /// When that may be said.
     digest_at: Option<Instant>,
     /// What has been said of lost connections since messages got through.
@@ -93,9 +95,20 @@ impl News {
         self.missing += messages;
     }
 
+    /// Entries of a stream will not be read.
+    pub(super) fn missed(&mut self, entries: u64) {
+        self.metrics.missed += entries;
+        self.missed += entries;
+    }
+
+    /// Redis has no memory left for a stream.
+    pub(super) fn stream_is_full(&mut self) {
+        self.say(Event::StreamFull);
+    }
+
     /// Says what has been lost, if that was not done a moment ago.
     pub(super) fn advance(&mut self, now: Instant) {
-        let lost = self.missing + self.dropped.iter().sum::<u64>();
+        let lost = self.missing + self.missed + self.dropped.iter().sum::<u64>();
         if lost == 0 || self.digest_at.is_some_and(|at| now < at) {
             return;
         }
@@ -110,6 +123,10 @@ impl News {
         let messages = std::mem::take(&mut self.missing);
         if messages > 0 {
             self.say(Event::Missing { messages });
+        }
+        let entries = std::mem::take(&mut self.missed);
+        if entries > 0 {
+            self.say(Event::Missed { entries });
         }
     }
 

@@ -290,7 +290,10 @@ mod tests {
         assert_eq!(numbers(&mut queue), [1, 2, 3]);
         queue.rewind();
         assert_eq!(queue.next_unsent().unwrap().entry.seq(), 1);
-        assert!(queue.ack(3).is_some(), "the other connection has brought it");
+        assert!(
+            queue.ack(3).is_some(),
+            "the other connection has brought it"
+        );
         assert_eq!(queue.unsent(), 1);
         assert_eq!(numbers(&mut queue), [2]);
     }

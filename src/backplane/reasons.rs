@@ -29,11 +29,13 @@ pub(super) enum Lost {
     Deaf,
     /// The sentinels know no master.
     Sentinel,
+    /// The stream has lost what it has acknowledged.
+    Forgotten,
 }
 
 impl Lost {
     /// All of them, in the order of their numbers.
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Resolve,
         Self::Connect,
         Self::Tls,
@@ -47,6 +49,7 @@ impl Lost {
         Self::Configuration,
         Self::Deaf,
         Self::Sentinel,
+        Self::Forgotten,
     ];
 
     /// The word for it in metrics and in the log.
@@ -65,6 +68,7 @@ impl Lost {
             Self::Configuration => "configuration",
             Self::Deaf => "deaf",
             Self::Sentinel => "sentinel",
+            Self::Forgotten => "forgotten",
         }
     }
 }

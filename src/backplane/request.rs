@@ -25,6 +25,17 @@ pub(super) enum Request {
     },
     /// `PUBSUB NUMSUB`, or `SHARDNUMSUB`: how many hear the channel.
     CountSubscribers,
+    /// `XINFO STREAM`: how the stream is.
+    Look,
+    /// `XRANGE` of one of our own entries: is it there?
+    Find,
+    /// `XREAD`.
+    Read,
+    /// `XADD` of the message with this number.
+    Add {
+        /// The number.
+        seq: u64,
+    },
     /// `PUBLISH` or `SPUBLISH` of the message with this number.
     Publish {
         /// The number.

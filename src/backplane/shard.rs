@@ -11,6 +11,7 @@ use super::link::Heard;
 use super::links::Links;
 use super::news::News;
 use super::pubsub::PubSub;
+use super::stream::Stream;
 use super::traffic::Traffic;
 
 /// A part of the rooms, and what carries their messages: shards know nothing of each other.
@@ -110,9 +111,8 @@ impl Shards {
                 .map(|shard| Shard {
                     traffic: Traffic::new(config, origin),
                     engine: match config.mode {
-                        Mode::PubSub | Mode::Stream => {
-                            Box::new(PubSub::new(config, shard, random.next(), now))
-                        }
+                        Mode::PubSub => Box::new(PubSub::new(config, shard, random.next(), now)),
+                        Mode::Stream => Box::new(Stream::new(config, shard, random.next(), now)),
                     },
                 })
                 .collect(),

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::channels::Channel;
-use super::config::{BackplaneConfig, Format};
+use super::config::{BackplaneConfig, Format, Mode};
 use super::delivery::Delivery;
 use super::echoes::Echoes;
 use super::entry::Entry;
@@ -16,6 +16,7 @@ use super::peers::Peers;
 use super::queue::{Queue, Unsent};
 use super::raw_echoes::RawEchoes;
 use super::reasons::Dropped;
+use super::tails::Tails;
 use crate::protocol::MessageKind;
 
 /// What one shard says and hears: which of it is delivered, when, and which is kept until Redis has
@@ -31,6 +32,8 @@ pub(super) struct Traffic {
     pub(super) peers: Peers,
     echoes: Echoes,
     origins: Origins,
+    /// What others say they have sent, if messages come later than heartbeats do.
+    tails: Option<Tails>,
     raw_echoes: RawEchoes,
     /// The number of the last message that was said.
     said: u64,
@@ -51,6 +54,7 @@ impl Traffic {
             peers: Peers::new(),
             echoes: Echoes::new(config.delivery, config.echo_deadline, config.queue_bytes),
             origins: Origins::new(),
+            tails: (config.mode == Mode::Stream).then(Tails::default),
             raw_echoes: RawEchoes::default(),
             said: 0,
             is_up: false,
@@ -193,6 +197,29 @@ impl Traffic {
         }
     }
 
+    /// Redis has lost a message that it had acknowledged: it is sent again, before all that were said
+    /// later.
+    pub(super) fn replay(&mut self, entry: Rc<Entry>, news: &mut News, now: Instant) {
+        let dropped = self.queue.put_back(entry, now);
+        news.metrics.replayed += 1 - dropped.min(1);
+        news.dropped(Dropped::Full, dropped);
+    }
+
+    /// All messages have been read that there were at this time.
+    pub(super) fn reached_end(&mut self, asked_at: Instant, now: Instant) {
+        let settled = self.tails.as_mut().map(|tails| tails.reached_end(asked_at));
+        for (origin, last) in settled.into_iter().flatten() {
+            self.origins.heard_last(origin, last, now);
+        }
+    }
+
+    /// There are messages that have not been read.
+    pub(super) fn fell_behind(&mut self) {
+        if let Some(tails) = &mut self.tails {
+            tails.fell_behind();
+        }
+    }
+
     /// Messages reach Redis, and come back.
     pub(super) fn link_up(&mut self, now: Instant) {
         if !self.is_up {
@@ -312,7 +339,11 @@ impl Traffic {
             ..
         } = *heartbeat;
         if origin == self.origin {
-            if let Some(took) = self.peers.echoed(seq, now) {
+            let took = self.peers.echoed(seq, now);
+            // What comes as soon as a heartbeat does is a message if none has to be read before.
+            if self.tails.as_ref().is_none_or(Tails::is_at_end)
+                && let Some(took) = took
+            {
                 self.echoes.observe(took, now);
             }
             if self.is_up && !std::mem::replace(&mut self.is_proved, true) {
@@ -321,9 +352,11 @@ impl Traffic {
             return Some(seq);
         }
         self.peers.heard(origin, now);
-        if let Ok(last) = payload.try_into() {
-            self.origins
-                .heard_last(origin, u64::from_be_bytes(last), now);
+        if let Ok(last) = payload.try_into().map(u64::from_be_bytes) {
+            match &mut self.tails {
+                Some(tails) => tails.heard(origin, last, now),
+                None => self.origins.heard_last(origin, last, now),
+            }
         }
         None
     }

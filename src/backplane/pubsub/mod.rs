@@ -257,6 +257,8 @@ impl Engine for PubSub {
             | Request::Master
             | Request::Ping
             | Request::Role => {}
+            // What this engine does not ask.
+            Request::Look | Request::Find | Request::Read | Request::Add { .. } => {}
         }
         self.settle(desk);
     }
