@@ -28,7 +28,6 @@ pub(super) struct Echoes {
     pending_bytes: usize,
     /// To be delivered now.
     ready: VecDeque<Rc<Entry>>,
-    ready_bytes: usize,
     /// Messages that were delivered before they came back, since [`Echoes::take_local`].
     local: u64,
     /// The last message that was said.
@@ -71,7 +70,6 @@ impl Echoes {
             pending: VecDeque::new(),
             pending_bytes: 0,
             ready: VecDeque::new(),
-            ready_bytes: 0,
             local: 0,
             said: None,
             is_up: false,
@@ -228,18 +226,7 @@ impl Echoes {
 
     /// The next message that local members hear.
     pub(super) fn next_delivery(&mut self) -> Option<Rc<Entry>> {
-        let entry = self.ready.pop_front()?;
-        self.ready_bytes -= entry.cost();
-        Some(entry)
-    }
-
-    pub(super) fn has_deliveries(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
-    /// What the messages that are to be delivered now cost, in bytes.
-    pub(super) fn ready_bytes(&self) -> usize {
-        self.ready_bytes
+        self.ready.pop_front()
     }
 
     /// How many messages have been delivered before they came back since this was asked last.
@@ -287,7 +274,6 @@ impl Echoes {
     }
 
     fn deliver(&mut self, entry: Rc<Entry>) {
-        self.ready_bytes += entry.cost();
         self.ready.push_back(entry);
     }
 }
@@ -331,13 +317,13 @@ mod tests {
         let (mut echoes, now) = ordered();
         say(&mut echoes, 1, now);
         say(&mut echoes, 2, now);
-        assert!(!echoes.has_deliveries());
+        assert!(echoes.ready.is_empty());
         assert_eq!(echoes.echoed(1, now + MILLI), Some(MILLI));
         assert_eq!(heard(&mut echoes), [1]);
         assert_eq!(echoes.echoed(1, now + MILLI), None, "it came twice");
         assert_eq!(echoes.echoed(2, now + 2 * MILLI), Some(2 * MILLI));
         assert_eq!(heard(&mut echoes), [2]);
-        assert_eq!((echoes.take_local(), echoes.ready_bytes()), (0, 0));
+        assert_eq!(echoes.take_local(), 0);
     }
 
     #[test]
@@ -347,7 +333,7 @@ mod tests {
         echoes.echoed(3, now);
         assert_eq!(heard(&mut echoes), [1, 2, 3]);
         assert_eq!(echoes.echoed(2, now), None);
-        assert!(!echoes.has_deliveries());
+        assert!(echoes.ready.is_empty());
         assert_eq!(echoes.take_local(), 2);
     }
 
@@ -358,7 +344,7 @@ mod tests {
         say(&mut echoes, 2, now + MILLI);
         assert_eq!(echoes.next_deadline(), Some(now + DEADLINE));
         echoes.advance(false, now + DEADLINE.saturating_sub(MILLI));
-        assert!(!echoes.has_deliveries());
+        assert!(echoes.ready.is_empty());
         echoes.advance(false, now + DEADLINE);
         assert_eq!(heard(&mut echoes), [1, 2], "what is behind goes along");
         assert!(echoes.is_degraded());
@@ -367,7 +353,7 @@ mod tests {
         for seq in 1..=3 {
             echoes.echoed(seq, now + 2 * DEADLINE);
         }
-        assert!(!echoes.has_deliveries());
+        assert!(echoes.ready.is_empty());
         assert_eq!(echoes.take_local(), 3);
     }
 
@@ -467,9 +453,8 @@ mod tests {
         let cost = test_entry(1, 10, now).cost();
         echoes.max_bytes = 3 * cost;
         (1..=3).for_each(|seq| say(&mut echoes, seq, now));
-        assert!(!echoes.has_deliveries());
+        assert!(echoes.ready.is_empty());
         say(&mut echoes, 4, now);
-        assert_eq!(echoes.ready_bytes(), 4 * cost);
         assert_eq!(heard(&mut echoes), [1, 2, 3, 4]);
         assert!(echoes.is_degraded());
     }
@@ -481,7 +466,7 @@ mod tests {
         say(&mut echoes, 1, now);
         assert_eq!(echoes.echoed(2, now), None);
         assert_eq!(echoes.echoed(u64::MAX, now), None);
-        assert!(!echoes.has_deliveries());
+        assert!(echoes.ready.is_empty());
     }
 
     #[test]
@@ -496,7 +481,7 @@ mod tests {
         assert_eq!(echoes.echoed(2, now + MILLI), Some(MILLI));
         assert_eq!(echoes.echoed(3, now + MILLI), None);
         echoes.advance(true, now + 10 * CALM);
-        assert!(!echoes.has_deliveries() && !echoes.is_degraded());
+        assert!(echoes.ready.is_empty() && !echoes.is_degraded());
         assert_eq!(echoes.next_deadline(), None);
     }
 
@@ -619,7 +604,6 @@ mod tests {
                 self.heard += 1;
                 prop_assert_eq!(entry.seq(), self.heard);
             }
-            prop_assert_eq!(self.echoes.ready_bytes(), 0);
             let oldest = usize::try_from(self.heard).unwrap();
             if let Some(oldest) = self.said.get(oldest) {
                 prop_assert!(self.now - *oldest < DEADLINE + TICK);

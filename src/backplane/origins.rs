@@ -149,6 +149,7 @@ impl Origins {
     }
 
     /// Gives up at once all that is missing.
+    #[cfg(test)]
     pub(super) fn settle_all(&mut self) {
         let with_holes: Vec<u64> = self.by_patience.iter().map(|&(_, origin)| origin).collect();
         for origin in with_holes {
@@ -162,6 +163,7 @@ impl Origins {
     }
 
     /// How many origins are known.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }

@@ -172,6 +172,7 @@ impl Queue {
     }
 
     /// How many wait to be sent on this connection.
+    #[cfg(test)]
     pub(super) fn unsent(&self) -> usize {
         self.entries.len() - self.sent
     }

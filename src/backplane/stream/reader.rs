@@ -264,7 +264,9 @@ impl Reader {
             let since = desk.now.saturating_duration_since(self.told_at);
             self.cursor.check(stream.as_ref(), since, max_behind)
         } else {
-            let away = desk.now.saturating_duration_since(self.heard_at);
+            // It was sure of the stream when it looked at it, and read it until it did not.
+            let sure_at = self.told_at.min(self.heard_at);
+            let away = desk.now.saturating_duration_since(sure_at);
             self.cursor.resume(stream.as_ref(), away, max_behind)
         };
         desk.news.missed(missed);

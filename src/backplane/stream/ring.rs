@@ -67,6 +67,7 @@ impl Ring {
         self.acked.len()
     }
 
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
