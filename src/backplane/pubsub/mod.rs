@@ -250,15 +250,17 @@ impl Engine for PubSub {
             Request::CountSubscribers => self.counted(link, &reply, desk),
             Request::Publish { seq } => self.published(link, seq, &reply, desk),
             Request::Heartbeat { beat } => self.heartbeat_answered(link, beat, &reply, desk),
-            // The link's own.
+            // The link's own, and what this engine does not ask.
             Request::Hello
             | Request::Select
             | Request::Auth
             | Request::Master
             | Request::Ping
-            | Request::Role => {}
-            // What this engine does not ask.
-            Request::Look | Request::Find | Request::Read | Request::Add { .. } => {}
+            | Request::Role
+            | Request::Look
+            | Request::Find
+            | Request::Read
+            | Request::Add { .. } => {}
         }
         self.settle(desk);
     }

@@ -1,5 +1,6 @@
 //! How far a stream has been read.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::id::StreamId;
@@ -92,14 +93,14 @@ impl Cursor {
             return 0;
         };
         self.added = stream.added;
-        if stream.last < furthest {
-            self.go_back(stream.last, since)
-        } else if stream.last == furthest {
-            self.reach_end()
-        } else {
-            let missed = self.count_trimmed(stream, furthest);
-            self.skip(stream, max_behind);
-            missed
+        match stream.last.cmp(&furthest) {
+            Ordering::Less => self.go_back(stream.last, since),
+            Ordering::Equal => self.reach_end(),
+            Ordering::Greater => {
+                let missed = self.count_trimmed(stream, furthest);
+                self.skip(stream, max_behind);
+                missed
+            }
         }
     }
 

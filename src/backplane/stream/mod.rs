@@ -9,6 +9,8 @@ mod reader;
 mod reply;
 mod ring;
 mod search;
+#[cfg(test)]
+mod tests;
 
 use std::time::Instant;
 
@@ -25,6 +27,7 @@ use super::channels::Channels;
 use super::config::{BackplaneConfig, Format};
 use super::dialler::Dialler;
 use super::engine::{Desk, Engine};
+use super::event::Event;
 use super::link::Link;
 use super::links::Links;
 use super::loss::Loss;
@@ -168,6 +171,10 @@ impl Stream {
         desk.traffic.rewind(desk.news);
         for entry in self.ring.take_newest(lost) {
             desk.traffic.replay(entry, desk.news, desk.now);
+        }
+        if lost > 0 {
+            let messages = lost as u64;
+            desk.news.say(Event::Replayed { messages });
         }
         self.pace.begin(desk.traffic.said());
         desk.traffic.peers.link_up(desk.now);

@@ -1,0 +1,512 @@
+//! Servers that share a stream, and what may become of it.
+
+mod fake;
+mod faults;
+mod world;
+
+use std::time::Duration;
+
+use super::super::{Event, MAX_INBOX};
+use world::{TICK, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn servers_hear_each_other_in_one_order() {
+    let mut world = World::new(3);
+    world.chat(100);
+    world.pass(SECOND);
+    world.assert_complete();
+    assert_eq!(world.texts(0), world.texts(1));
+    assert_eq!(world.texts(0), world.texts(2));
+    for index in 0..3 {
+        assert_eq!(world.metric(index, "published_total"), 100);
+        assert_eq!(world.metric(index, "acked_total"), 100);
+        assert_eq!(world.metric(index, "received_total"), 200);
+        assert_eq!(world.metric(index, "local_total"), 0);
+        assert_eq!(world.metric(index, "stream_lag_entries"), 0);
+        assert_eq!(world.metric(index, "up"), 1);
+    }
+}
+
+#[test]
+fn a_server_hears_what_is_said_from_its_start_on() {
+    let mut world = World::stopped(1, |_| {});
+    world.redis.add(b"before", world.now);
+    world.is_up = true;
+    // Its links are opened and its first questions asked; then something comes in between.
+    let mut is_asked = false;
+    for _ in 0..100 {
+        world.turn();
+        if !is_asked && world.redis.log.iter().any(|name| name == "XREAD") {
+            is_asked = true;
+            world.redis.add(b"after", world.now);
+        }
+    }
+    assert!(is_asked);
+    assert_eq!(world.texts(0), ["after"]);
+    world.redis.hang_up_all();
+    world.pass(2 * SECOND);
+    assert_eq!(
+        world.texts(0),
+        ["after"],
+        "nothing from before, however often it comes back"
+    );
+}
+
+#[test]
+fn the_end_of_the_stream_is_looked_for_once() {
+    let mut world = World::stopped(1, |_| {});
+    world.redis.errors.insert("XREAD", "LOADING later");
+    world.is_up = true;
+    world.pass(3 * SECOND);
+    // It has never been able to read; what was added meanwhile is not lost on it.
+    world.redis.add(b"meanwhile", world.now);
+    world.redis.errors.clear();
+    world.pass(3 * SECOND);
+    assert_eq!(world.texts(0), ["meanwhile"]);
+}
+
+#[test]
+fn nothing_is_lost_on_who_is_away() {
+    let mut world = World::new(2);
+    world.chat(100);
+    world.nodes[1].is_cut = true;
+    world.chat(300);
+    world.nodes[1].is_cut = false;
+    world.settle();
+    world.chat(100);
+    world.pass(SECOND);
+    world.assert_complete();
+    for node in &world.nodes {
+        node.assert_prompt(Duration::from_millis(250) + TICK);
+    }
+    assert!(
+        world.metric(1, "duplicates_filtered_total") > 0,
+        "it went back a little"
+    );
+    assert_eq!(world.metric(1, "gap_messages_total"), 0);
+    assert_eq!(world.metric(0, "replayed_total"), 0);
+}
+
+#[test]
+fn a_redis_that_forgets_is_reminded() {
+    let mut world = World::new(3);
+    world.chat(100);
+    // One does not hear the last ones, and Redis loses them.
+    world.nodes[2].is_cut = true;
+    world.chat(100);
+    world.restart(|stream| *stream = None);
+    world.nodes[2].is_cut = false;
+    world.settle();
+    world.chat(50);
+    world.pass(15 * SECOND);
+    world.assert_complete();
+    assert!(world.metric(0, "replayed_total") >= 100);
+    assert_eq!(world.metric(2, "gap_messages_total"), 0);
+    assert_eq!(
+        world.nodes[0].has_said(|event| matches!(event, Event::Replayed { .. })),
+        1
+    );
+}
+
+#[test]
+fn a_replica_that_lagged_is_given_what_it_has_missed() {
+    for lost in [1, 2, 37, 150] {
+        let mut world = World::new(3);
+        world.chat(100);
+        world.nodes[2].is_cut = true;
+        world.chat(50);
+        world.restart(|stream| stream.as_mut().unwrap().lose(lost));
+        world.nodes[2].is_cut = false;
+        world.settle();
+        world.chat(50);
+        world.pass(15 * SECOND);
+        world.assert_complete();
+        let replayed: u64 = (0..3)
+            .map(|index| world.metric(index, "replayed_total"))
+            .sum();
+        assert_eq!(replayed, lost as u64, "those, and no more");
+    }
+}
+
+#[test]
+fn whoever_comes_back_first_does_not_hide_what_is_lost() {
+    let mut world = World::new(3);
+    world.chat(100);
+    world.restart(|stream| *stream = None);
+    // Server 1 is not back yet, and another one has filled the stream with younger entries.
+    world.nodes[0].is_cut = true;
+    world.nodes[2].is_cut = true;
+    world.pass(SECOND);
+    for _ in 0..100 {
+        world.say_next(1);
+        world.turn();
+    }
+    world.nodes[0].is_cut = false;
+    world.nodes[2].is_cut = false;
+    world.settle();
+    world.pass(15 * SECOND);
+    world.assert_complete();
+    assert!(world.metric(0, "replayed_total") > 0);
+}
+
+#[test]
+fn a_clock_that_is_behind_starves_nobody() {
+    let mut world = World::new(2);
+    world.chat(100);
+    // A replica whose clock is a minute behind takes over, and has missed half a second.
+    world.restart(|stream| stream.as_mut().unwrap().lose(50));
+    world.redis.set_back(60 * SECOND);
+    world.settle();
+    world.chat(100);
+    // Another one knows nothing at all.
+    world.restart(|stream| *stream = None);
+    world.redis.set_back(60 * SECOND);
+    world.settle();
+    world.chat(100);
+    world.pass(15 * SECOND);
+    world.assert_complete();
+}
+
+#[test]
+fn a_stream_that_is_deleted_under_its_readers_loses_nothing() {
+    let mut world = World::new(2);
+    world.chat(100);
+    // The reader of one does not get to read before it is gone; nobody loses its connection.
+    world.nodes[1].is_clogged = true;
+    let long = "x".repeat(100_000);
+    for number in 0..60 {
+        world.say(0, &format!("0.{number}{long}"));
+        world.turn();
+    }
+    world.redis.stream = None;
+    world.redis.set_back(5 * SECOND);
+    world.nodes[1].is_clogged = false;
+    world.pass(20 * SECOND);
+    let heard = world
+        .texts(1)
+        .iter()
+        .filter(|text| text.len() > 100_000)
+        .count();
+    assert_eq!(heard, 60);
+    assert!(world.metric(0, "replayed_total") > 0);
+    world.chat(0);
+    world.say(0, "last");
+    world.pass(SECOND);
+    assert_eq!(world.texts(1).last(), Some(&"last"));
+}
+
+#[test]
+fn what_is_trimmed_before_it_is_read_is_counted_exactly() {
+    let mut world = World::new(2);
+    world.chat(10);
+    world.redis.stream.as_mut().unwrap().max_length = Some(50);
+    world.nodes[1].is_cut = true;
+    for _ in 0..200 {
+        world.say_next(0);
+        world.turn();
+    }
+    world.nodes[1].is_cut = false;
+    world.settle();
+    world.pass(15 * SECOND);
+    let lost = 210
+        - world
+            .texts(1)
+            .iter()
+            .filter(|text| text.starts_with("0."))
+            .count();
+    assert_eq!(lost, 150);
+    assert_eq!(world.metric(1, "missed_total"), 150);
+    assert_eq!(world.metric(1, "gap_messages_total"), 150);
+    assert_eq!(
+        world.nodes[1].has_said(|event| *event == Event::Missed { entries: 150 }),
+        1
+    );
+    assert_eq!(world.metric(0, "missed_total"), 0);
+    // What the ring has and the stream has not was trimmed: nobody adds it again.
+    world.redis.hang_up_all();
+    world.settle();
+    assert_eq!(world.metric(0, "replayed_total"), 0);
+}
+
+#[test]
+fn a_redis_that_does_not_count_shows_gaps_all_the_same() {
+    let mut world = World::stopped(2, |config| config.stream_maxlen = 50);
+    world.redis.counts = false;
+    world.is_up = true;
+    world.settle();
+    world.chat(10);
+    world.redis.stream.as_mut().unwrap().max_length = Some(50);
+    world.nodes[1].is_cut = true;
+    for _ in 0..200 {
+        world.say_next(0);
+        world.turn();
+    }
+    world.nodes[1].is_cut = false;
+    world.settle();
+    world.pass(15 * SECOND);
+    assert_eq!(world.metric(1, "gap_messages_total"), 150);
+}
+
+#[test]
+fn who_is_too_far_behind_hears_the_newest_part_and_counts_the_rest() {
+    let mut world = World::with(2, |config| config.catchup_max = 100);
+    world.chat(10);
+    world.nodes[1].is_cut = true;
+    for _ in 0..500 {
+        world.say_next(0);
+        world.turn();
+    }
+    world.nodes[1].is_cut = false;
+    world.settle();
+    world.pass(15 * SECOND);
+    let heard = world
+        .texts(1)
+        .iter()
+        .filter(|text| text.starts_with("0."))
+        .count();
+    assert!((90..=130).contains(&heard), "{heard}");
+    assert_eq!(world.texts(1).last(), Some(&"0.509"));
+    assert_eq!(world.metric(1, "missed_total"), 510 - heard as u64);
+    assert_eq!(world.metric(1, "gap_messages_total"), 510 - heard as u64);
+}
+
+#[test]
+fn while_clients_are_slow_nothing_is_asked_for_and_nothing_is_lost() {
+    let mut world = World::new(2);
+    world.nodes[1].is_clogged = true;
+    let long = "x".repeat(50_000);
+    for number in 0..400 {
+        world.say(0, &format!("0.{number} {long}"));
+        world.turn();
+    }
+    let reads = |world: &World| {
+        world
+            .redis
+            .log
+            .iter()
+            .filter(|name| *name == "XREAD")
+            .count()
+    };
+    let before = reads(&world);
+    // Longer than anything is waited for: heartbeats of the other tell what is not read yet.
+    world.pass(30 * SECOND);
+    let others = 30 + 30 / 5;
+    assert!(reads(&world) - before <= others, "only the other one reads");
+    let (mut held, mut count) = (0, 0);
+    while let Some(delivery) = world.nodes[1].backplane.next_delivery() {
+        held += delivery.payload().len();
+        count += 1;
+    }
+    assert!(
+        (MAX_INBOX - 600_000..MAX_INBOX + 1_200_000).contains(&held),
+        "{held}"
+    );
+    world.nodes[1].is_clogged = false;
+    world.pass(15 * SECOND);
+    assert_eq!(world.nodes[1].heard.len() + count, 400);
+    assert_eq!(world.metric(1, "gap_messages_total"), 0);
+}
+
+#[test]
+fn others_may_add_and_publish_without_an_envelope() {
+    let mut world = World::new(1);
+    world.redis.add(b"added", world.now);
+    world.redis.publish(b"websocket-broadcast", b"published");
+    world
+        .redis
+        .publish(b"websocket-broadcast:ctl", b"not for clients");
+    world.redis.publish(b"other", b"not for us");
+    world.pass(SECOND);
+    let mut heard = world.texts(0);
+    heard.sort_unstable();
+    assert_eq!(heard, ["added", "published"]);
+    for _ in 0..3 {
+        world.redis.hang_up_all();
+        world.settle();
+    }
+    assert_eq!(
+        world.nodes[0].heard.len(),
+        2,
+        "once, however often it comes back"
+    );
+    world.redis.add(b"added", world.now);
+    world.pass(SECOND);
+    assert_eq!(world.nodes[0].heard.len(), 3, "the same may be said again");
+}
+
+#[test]
+fn an_entry_that_nobody_believes_stops_nobody() {
+    let mut world = World::new(1);
+    world.redis.add(b"\xFFWB\x01", world.now);
+    world.redis.add(b"after", world.now);
+    world.pass(SECOND);
+    assert_eq!(world.texts(0), ["after"]);
+    assert_eq!(world.metric(0, "rejected_total{reason=\"length\"}"), 1);
+}
+
+#[test]
+fn without_a_redis_clients_hear_each_other_and_later_everybody() {
+    let mut world = World::stopped(2, |_| {});
+    world.chat(100);
+    for node in &world.nodes {
+        assert_eq!(node.heard.len(), 100, "its own");
+    }
+    world.is_up = true;
+    world.settle();
+    world.pass(SECOND);
+    // What was said before somebody listened for the first time is not for him.
+    world.chat(50);
+    world.pass(SECOND);
+    for index in 0..2 {
+        let own = format!("{index}.");
+        let heard = world.texts(index);
+        assert_eq!(
+            heard.iter().filter(|text| text.starts_with(&own)).count(),
+            150
+        );
+        assert!(heard.contains(&"0.149") && heard.contains(&"1.149"));
+    }
+}
+
+#[test]
+fn nothing_tells_what_a_stream_of_the_wrong_type_holds_and_it_is_said_once() {
+    let error = "WRONGTYPE Operation against a key holding the wrong kind of value";
+    for command in ["XINFO", "XADD", "XREAD"] {
+        let mut world = World::stopped(1, |_| {});
+        world.redis.errors.insert(command, error);
+        world.is_up = true;
+        let mut since = 0;
+        for _ in 0..3 {
+            world.say_next(0);
+            world.pass(10 * SECOND);
+            let connects = world
+                .redis
+                .log
+                .iter()
+                .filter(|name| *name == "HELLO")
+                .count()
+                - since;
+            since += connects;
+            assert!(connects <= 10, "{command}: {connects} in 10 s");
+        }
+        let told = world.nodes[0].has_said(|event| matches!(event, Event::Misconfigured(_)));
+        assert!(told >= 1, "{command}");
+        assert!(world.metric(0, "config_errors_total{reason=\"wrong_type\"}") >= 3);
+        world.nodes[0].assert_prompt(Duration::from_millis(250) + TICK);
+        world.redis.errors.clear();
+        world.pass(10 * SECOND);
+        world.settle();
+    }
+}
+
+#[test]
+fn without_memory_messages_go_past_the_stream() {
+    let mut world = World::new(2);
+    world.chat(10);
+    world.redis.errors.insert(
+        "XADD",
+        "OOM command not allowed when used memory > 'maxmemory'.",
+    );
+    world.chat(20);
+    assert_eq!(world.metric(0, "diverted_total"), 20);
+    assert_eq!(
+        world.nodes[0].has_said(|event| *event == Event::StreamFull),
+        1
+    );
+    world.redis.errors.clear();
+    world.chat(10);
+    world.pass(15 * SECOND);
+    world.assert_complete();
+    assert_eq!(world.metric(0, "diverted_total"), 20);
+    assert_eq!(world.nodes[0].backplane.unacknowledged(), 0);
+    assert_eq!(world.metric(1, "gap_messages_total"), 0);
+}
+
+#[test]
+fn a_redis_that_is_not_the_master_any_longer_is_left() {
+    let mut world = World::new(1);
+    world.redis.role = "slave";
+    world.pass(7 * SECOND);
+    assert_eq!(world.metric(0, "up"), 0);
+    assert!(world.metric(0, "reconnects_total{reason=\"role\"}") > 0);
+    world.redis.role = "master";
+    world.redis.errors.insert(
+        "XADD",
+        "READONLY You can't write against a read only replica.",
+    );
+    world.pass(7 * SECOND);
+    world.settle();
+    let before = world.metric(0, "reconnects_total{reason=\"role\"}");
+    world.say_next(0);
+    world.pass(SECOND);
+    assert!(world.metric(0, "reconnects_total{reason=\"role\"}") > before);
+    world.redis.errors.clear();
+    world.pass(7 * SECOND);
+    world.settle();
+    assert_eq!(
+        world.metric(0, "acked_total"),
+        1,
+        "what was refused is added now"
+    );
+}
+
+#[test]
+fn who_refuses_for_a_while_is_asked_again() {
+    let mut world = World::new(2);
+    world
+        .redis
+        .errors
+        .insert("XADD", "MISCONF Redis is configured to save RDB snapshots");
+    world.chat(20);
+    world.pass(12 * SECOND);
+    assert_eq!(
+        world.metric(1, "gap_messages_total"),
+        0,
+        "nobody waits for what is not there"
+    );
+    world.redis.errors.clear();
+    world.pass(SECOND);
+    world.assert_complete();
+    world.nodes[0].assert_prompt(Duration::from_millis(250) + TICK);
+}
+
+#[test]
+fn a_redis_that_stands_still_delays_nobody_here_and_loses_nothing() {
+    let mut world = World::new(2);
+    world.chat(50);
+    world.redis.is_stopped = true;
+    world.chat(1000);
+    world.redis.is_stopped = false;
+    world.settle();
+    world.chat(50);
+    world.pass(15 * SECOND);
+    world.assert_complete();
+    for node in &world.nodes {
+        node.assert_prompt(Duration::from_millis(250) + TICK);
+    }
+}
+
+#[test]
+fn a_reader_that_reads_another_stream_than_is_written_to_notices() {
+    let mut world = World::new(2);
+    world.chat(20);
+    // Whoever reads is answered from what was there a minute ago.
+    let stale = world.redis.stream.clone().map(|mut stream| {
+        stream.lose(10);
+        stream
+    });
+    world.redis.hang_up_all();
+    world.settle();
+    world.redis.stream = stale;
+    world.pass(15 * SECOND);
+    world.assert_complete();
+    let told: u64 = (0..2)
+        .map(|index| {
+            world.metric(index, "reconnects_total{reason=\"deaf\"}")
+                + world.metric(index, "reconnects_total{reason=\"forgotten\"}")
+        })
+        .sum();
+    assert!(told > 0);
+}

@@ -1,0 +1,264 @@
+//! Some servers and a Redis, without sockets and without waiting.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::super::super::{
+    Action, Backplane, BackplaneConfig, Endpoint, Event, Health, LinkFailure, LinkId, Mode, Target,
+};
+use super::fake::{Conn, Fake};
+use crate::hub::test_clock;
+use crate::protocol::MessageKind;
+
+/// How long a turn takes.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+
+/// Some servers, and the Redis that they share.
+pub(super) struct World {
+    pub(super) now: Instant,
+    pub(super) redis: Fake,
+    /// Whether Redis runs.
+    pub(super) is_up: bool,
+    pub(super) nodes: Vec<Node>,
+}
+
+/// A server.
+pub(super) struct Node {
+    pub(super) backplane: Backplane,
+    conns: BTreeMap<LinkId, Conn>,
+    /// Whether Redis can be reached from here.
+    pub(super) is_cut: bool,
+    /// Whether clients are too slow to take anything.
+    pub(super) is_clogged: bool,
+    /// What clients have heard, and when.
+    pub(super) heard: Vec<(Instant, String)>,
+    /// What was said here, and when.
+    pub(super) said: Vec<(Instant, String)>,
+    pub(super) events: Vec<Event>,
+}
+
+impl World {
+    /// So many servers, with settings that may be changed; and Redis is not running.
+    pub(super) fn stopped(count: u64, change: impl Fn(&mut BackplaneConfig)) -> Self {
+        let now = test_clock();
+        let mut config =
+            BackplaneConfig::new(Target::Server(Endpoint::Tcp("redis".to_owned(), 6379)));
+        config.mode = Mode::Stream;
+        change(&mut config);
+        let node = |origin| Node {
+            backplane: Backplane::new(config.clone(), origin, 77 * origin, now),
+            conns: BTreeMap::new(),
+            is_cut: false,
+            is_clogged: false,
+            heard: Vec::new(),
+            said: Vec::new(),
+            events: Vec::new(),
+        };
+        Self {
+            now,
+            redis: Fake::new(now),
+            is_up: false,
+            nodes: (1..=count).map(node).collect(),
+        }
+    }
+
+    /// So many servers, and all is well.
+    pub(super) fn new(count: u64) -> Self {
+        Self::with(count, |_| {})
+    }
+
+    pub(super) fn with(count: u64, change: impl Fn(&mut BackplaneConfig)) -> Self {
+        let mut world = Self::stopped(count, change);
+        world.is_up = true;
+        world.settle();
+        world
+    }
+
+    /// Waits until all servers are well.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..2000 {
+            self.turn();
+            let is_up = |node: &Node| node.backplane.health() == Health::Up;
+            if self.nodes.iter().all(is_up) {
+                return;
+            }
+        }
+        panic!("it does not get well");
+    }
+
+    /// So much time passes.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            self.turn();
+        }
+    }
+
+    /// A turn of all.
+    pub(super) fn turn(&mut self) {
+        self.now += TICK;
+        // What is asked and answered within a turn: however long, it ends.
+        for round in 0.. {
+            assert!(round < 5000, "they never stop talking");
+            let mut is_busy = false;
+            for index in 0..self.nodes.len() {
+                is_busy |= self.talk(index);
+            }
+            self.redis.run(self.now);
+            if !is_busy {
+                break;
+            }
+        }
+        for node in &mut self.nodes {
+            let deadline = node.backplane.next_deadline();
+            let is_past = deadline.is_some_and(|deadline| deadline <= self.now);
+            assert!(!is_past, "a deadline that has been seen");
+        }
+    }
+
+    /// What a server's driver does in a turn. Whether something was said or heard.
+    fn talk(&mut self, index: usize) -> bool {
+        let (node, redis, now) = (&mut self.nodes[index], &mut self.redis, self.now);
+        let mut is_busy = false;
+        for (link, conn) in node.conns.clone() {
+            if node.is_cut || !redis.is_connected(conn) {
+                node.conns.remove(&link);
+                redis.hang_up(conn);
+                node.backplane.disconnected(link, LinkFailure::Reset, now);
+                is_busy = true;
+            } else if node.backplane.wants_input(link) {
+                let bytes = redis.take_output(conn);
+                is_busy |= !bytes.is_empty();
+                node.backplane.receive(link, &bytes, now);
+            }
+        }
+        node.backplane.advance(now);
+        is_busy |= node.hear(now);
+        while let Some(action) = node.backplane.next_action() {
+            is_busy = true;
+            match action {
+                Action::Connect { link, .. } if self.is_up && !node.is_cut => {
+                    node.conns.insert(link, redis.connect());
+                    node.backplane.connected(link, now);
+                }
+                Action::Connect { link, .. } => {
+                    node.backplane.disconnected(link, LinkFailure::Connect, now);
+                }
+                Action::Disconnect(link) => {
+                    if let Some(conn) = node.conns.remove(&link) {
+                        redis.hang_up(conn);
+                    }
+                }
+            }
+        }
+        for (link, conn) in &node.conns {
+            let output = node.backplane.output(*link).to_vec();
+            if !output.is_empty() {
+                is_busy = true;
+                redis.receive(*conn, &output);
+                node.backplane.written(*link, output.len(), now);
+            }
+        }
+        is_busy
+    }
+
+    /// A client of a server says something to the default room.
+    pub(super) fn say(&mut self, index: usize, text: &str) {
+        let (node, now) = (&mut self.nodes[index], self.now);
+        node.said.push((now, text.to_owned()));
+        let kind = MessageKind::Text;
+        node.backplane.publish("", kind, text.as_bytes(), None, now);
+        node.hear(now);
+    }
+
+    /// A client of a server says the next of its numbers: `1.7` is the seventh of the second server.
+    pub(super) fn say_next(&mut self, index: usize) {
+        let number = self.nodes[index].said.len();
+        self.say(index, &format!("{index}.{number}"));
+    }
+
+    /// Clients of all servers say so many, one each in a turn.
+    pub(super) fn chat(&mut self, count: usize) {
+        for _ in 0..count {
+            for index in 0..self.nodes.len() {
+                self.say_next(index);
+            }
+            self.turn();
+        }
+    }
+
+    /// Redis is killed, and starts again with what this leaves of its stream.
+    pub(super) fn restart(&mut self, leave: impl Fn(&mut Option<super::fake::Entries>)) {
+        self.redis.hang_up_all();
+        leave(&mut self.redis.stream);
+    }
+
+    /// What a metric of a server says.
+    pub(super) fn metric(&self, index: usize, name: &str) -> u64 {
+        let mut text = String::new();
+        self.nodes[index]
+            .backplane
+            .write_metrics(&mut text, self.now);
+        let prefix = format!("fanfare_redis_{name} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&prefix));
+        value.expect("there is one").parse().unwrap()
+    }
+
+    /// Panics unless all clients have heard all that was said, each once, and what was said on one
+    /// server in its order.
+    pub(super) fn assert_complete(&self) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            let mut heard: Vec<&str> = node.heard.iter().map(|(_, text)| text.as_str()).collect();
+            for (sender, other) in self.nodes.iter().enumerate() {
+                let prefix = format!("{sender}.");
+                let of_sender = heard.iter().filter(|text| text.starts_with(&prefix));
+                let of_sender: Vec<&str> = of_sender.copied().collect();
+                let said: Vec<&str> = other.said.iter().map(|(_, text)| text.as_str()).collect();
+                assert_eq!(of_sender, said, "at {index} of {sender}");
+            }
+            heard.sort_unstable();
+            heard.dedup();
+            assert_eq!(heard.len(), node.heard.len(), "each once");
+        }
+    }
+
+    /// What clients of a server have heard.
+    pub(super) fn texts(&self, index: usize) -> Vec<&str> {
+        let heard = self.nodes[index].heard.iter();
+        heard.map(|(_, text)| text.as_str()).collect()
+    }
+}
+
+impl Node {
+    /// Clients hear what there is for them. Whether there was something.
+    fn hear(&mut self, now: Instant) -> bool {
+        while let Some(event) = self.backplane.next_event() {
+            self.events.push(event);
+        }
+        let before = self.heard.len();
+        while !self.is_clogged
+            && let Some(delivery) = self.backplane.next_delivery()
+        {
+            let text = String::from_utf8_lossy(delivery.payload()).into_owned();
+            self.heard.push((now, text));
+        }
+        self.heard.len() > before
+    }
+
+    /// Panics unless every message of a client of this server was heard here by then.
+    pub(super) fn assert_prompt(&self, limit: Duration) {
+        for (said_at, text) in &self.said {
+            let heard = self.heard.iter().find(|(_, heard)| heard == text);
+            let (heard_at, _) = heard.expect("it was heard");
+            assert!(
+                *heard_at <= *said_at + limit,
+                "{text} took {:?}",
+                *heard_at - *said_at
+            );
+        }
+    }
+
+    pub(super) fn has_said(&self, is_it: impl Fn(&Event) -> bool) -> usize {
+        self.events.iter().filter(|event| is_it(event)).count()
+    }
+}
