@@ -18,6 +18,9 @@ mod binary;
 mod closing;
 #[path = "loopback/draining.rs"]
 mod draining;
+#[path = "loopback/fake_redis.rs"]
+#[cfg(feature = "redis")]
+mod fake_redis;
 #[path = "loopback/files.rs"]
 #[cfg(feature = "cli")]
 mod files;
@@ -43,6 +46,9 @@ mod pressure;
 mod process;
 #[path = "loopback/reconfiguring.rs"]
 mod reconfiguring;
+#[path = "loopback/redis.rs"]
+#[cfg(feature = "redis")]
+mod redis;
 #[path = "loopback/refusals.rs"]
 mod refusals;
 #[path = "loopback/reloading.rs"]

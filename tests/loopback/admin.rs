@@ -61,12 +61,12 @@ fn get(target: &str) -> String {
 }
 
 /// Lets operators in on a port of the kernel's choice.
-fn with_admin(config: &mut ServerConfig) {
+pub(crate) fn with_admin(config: &mut ServerConfig) {
     config.admin = Some(ListenAddress::Tcp("127.0.0.1:0".to_owned()));
 }
 
 impl Running {
-    fn admin_address(&self) -> SocketAddr {
+    pub(crate) fn admin_address(&self) -> SocketAddr {
         tcp_address(self.admin.as_ref().expect("operators are let in"))
     }
 

@@ -233,8 +233,8 @@ impl Bridge {
         }
         for _ in 0..MAX_EVENTS_PER_TURN {
             match self.backplane.next_event() {
-                Some(event) if event.is_warning() => warn!("redis {event}"),
-                Some(event) => info!("redis {event}"),
+                Some(event) if event.is_warning() => warn!("{event}"),
+                Some(event) => info!("{event}"),
                 None => break,
             }
         }
