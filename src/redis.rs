@@ -62,11 +62,6 @@ pub(crate) fn load(settings: &mut Settings) -> Result<(), String> {
     }
     tls::fill_in(&settings.redis, config.tls, &mut settings.server)?;
     settings.server.backplane = Some(config);
-    #[cfg(feature = "tls")]
-    if let Some(ca) = &settings.redis.ca {
-        let tls = fanfare::TlsClientConfig::from_pem_files(ca, None);
-        settings.server.backplane_tls = Some(tls.map_err(|error| error.to_string())?);
-    }
     Ok(())
 }
 

@@ -16,8 +16,8 @@ fn file(name: &str) -> String {
     path.display().to_string()
 }
 
-/// A Redis with TLS on another port, which is returned.
-fn redis_with_tls() -> (RedisServer, u16) {
+/// A Redis with TLS on another port, which is returned; it wants to see a certificate, or does not.
+fn redis_with_tls(wants_certificate: &str) -> (RedisServer, u16) {
     let port = free_port();
     let (text, files) = (
         port.to_string(),
@@ -28,7 +28,7 @@ fn redis_with_tls() -> (RedisServer, u16) {
         ["--tls-cert-file", &files[0]],
         ["--tls-key-file", &files[1]],
         ["--tls-ca-cert-file", &files[2]],
-        ["--tls-auth-clients", "no"],
+        ["--tls-auth-clients", wants_certificate],
     ];
     let redis = RedisServer::start_with(Keeps::Nothing, settings.as_flattened());
     (redis, port)
@@ -50,7 +50,7 @@ fn arguments(mode: Mode, url: String, ca: &str) -> Vec<String> {
 #[ignore = "needs redis-server: run by ./test redis"]
 fn faults_over_tls() {
     in_both_modes(|mode| {
-        let (redis, port) = redis_with_tls();
+        let (redis, port) = redis_with_tls("no");
         let mut stage = Stage::set_up(
             Plan {
                 nodes: 0,
@@ -86,7 +86,7 @@ fn faults_over_tls() {
 #[ignore = "needs redis-server: run by ./test redis"]
 fn certificate_that_is_not_believed() {
     in_both_modes(|mode| {
-        let (redis, port) = redis_with_tls();
+        let (redis, port) = redis_with_tls("no");
         let url = format!("rediss://:secret@127.0.0.1:{port}");
         let stranger = Node::start(&arguments(mode, url, "other-ca.pem"));
         // No TLS where it should be.
@@ -106,5 +106,27 @@ fn certificate_that_is_not_believed() {
             let lost = metrics.sum("fanfare_redis_reconnects_total{reason=\"tls\"}");
             assert!(lost > 0, "{}", metrics.redis());
         }
+    });
+}
+
+/// A Redis that wants to see a certificate, as it does unless it is told otherwise.
+#[test]
+#[ignore = "needs redis-server: run by ./test redis"]
+fn certificate_of_our_own() {
+    in_both_modes(|mode| {
+        let (_redis, port) = redis_with_tls("yes");
+        let url = format!("rediss://localhost:{port}");
+        let mut arguments = arguments(mode, url, "ca.pem");
+        let without = Node::start(&arguments);
+        without.wait_until_down(Duration::from_secs(5));
+        let own = [
+            "--redis-cert",
+            &file("client.pem"),
+            "--redis-key",
+            &file("client.key"),
+        ];
+        arguments.extend(own.map(str::to_owned));
+        Node::start(&arguments).wait_until_well();
+        assert!(!without.is_well());
     });
 }
