@@ -372,12 +372,10 @@ fn all_servers_hear_one_order() {
             mode.name(),
             outcome.said
         );
-        // A machine that held up somebody for longer than the echo's deadline excuses it.
-        let is_excused = outcome.lateness > Duration::from_millis(100) || degraded > 0;
-        assert!(
-            elsewhere == Some(0) || is_excused,
-            "{elsewhere:?} elsewhere"
-        );
+        // Nothing is promised where the machine held up Redis for longer than the echo's deadline.
+        assert!(elsewhere == Some(0) || early > 0, "{elsewhere:?} elsewhere");
+        let most = outcome.said as u64 / 2;
+        assert!(early < most, "{early} of {} were heard early", outcome.said);
     });
 }
 

@@ -35,9 +35,15 @@ impl Mode {
     }
 }
 
-/// Does the same in both modes, at the same time.
+/// Does the same in both modes, at the same time; `FANFARE_REDIS_MODE=stream` asks for one alone.
 pub(crate) fn in_both_modes(test: impl Fn(Mode) + Sync) {
     let test = &test;
+    if let Ok(wanted) = std::env::var("FANFARE_REDIS_MODE") {
+        let mode = [Mode::PubSub, Mode::Stream].map(|mode| (mode.name() == wanted).then_some(mode));
+        let mode = mode.into_iter().flatten().next();
+        println!("in this mode alone: {wanted}");
+        return test(mode.unwrap_or_else(|| panic!("there is no mode {wanted}")));
+    }
     let failed: Vec<&str> = std::thread::scope(|scope| {
         let runs = [Mode::PubSub, Mode::Stream].map(|mode| {
             let run = std::thread::Builder::new()
