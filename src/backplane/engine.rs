@@ -52,6 +52,9 @@ pub(super) trait Engine: fmt::Debug {
     /// Whether messages go to Redis and come back, however late.
     fn carries(&self) -> bool;
 
+    /// Whether Redis is silent at the moment, though nothing is lost yet.
+    fn is_stalled(&self, links: &Links) -> bool;
+
     /// Entries that are not read yet, as far as is known.
     fn lag(&self) -> u64 {
         0

@@ -202,7 +202,7 @@ impl Backplane {
             shard.advance(around.reborrow());
         }
         self.news.advance(now);
-        let health = self.shards.health();
+        let health = self.shards.health(&self.links);
         if health != self.health {
             (self.health, self.health_since) = (health, now);
         }

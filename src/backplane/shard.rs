@@ -60,10 +60,11 @@ impl Shard {
         engine.into_iter().chain(self.traffic.next_deadline()).min()
     }
 
-    fn health(&self) -> Health {
+    /// Who says nothing misses no echo of it: that Redis is silent counts as well.
+    fn health(&self, links: &Links) -> Health {
         if !self.engine.carries() {
             Health::Down
-        } else if self.traffic.is_degraded() {
+        } else if self.traffic.is_degraded() || self.engine.is_stalled(links) {
             Health::Degraded
         } else {
             Health::Up
@@ -144,8 +145,8 @@ impl Shards {
     }
 
     /// How they are together: down if none carries anything, and up if all are.
-    pub(super) fn health(&self) -> Health {
-        let is = |health| move |shard: &Shard| shard.health() == health;
+    pub(super) fn health(&self, links: &Links) -> Health {
+        let is = |health| move |shard: &Shard| shard.health(links) == health;
         if self.0.iter().all(is(Health::Down)) {
             Health::Down
         } else if self.0.iter().all(is(Health::Up)) {

@@ -182,16 +182,12 @@ fn listen(
                         payload: payload.to_vec(),
                     }),
                 },
-                PING => {
-                    let mut pong = Vec::new();
-                    encode_masked(PONG, payload, &mut pong);
-                    let mut writer = writer.lock().expect("no test panics with it");
-                    let _ = writer.write_all(&pong);
-                }
+                PING => answer(writer, PONG, payload),
                 PONG => log.pongs.push(at),
                 CLOSE => {
                     let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
                     log.end = Some(format!("it was closed with {code:?}"));
+                    answer(writer, CLOSE, payload);
                 }
                 other => panic!("opcode {other}"),
             }
@@ -201,6 +197,13 @@ fn listen(
     };
     let mut log = log.lock().expect("no test panics with it");
     log.end.get_or_insert(end);
+}
+
+fn answer(writer: &Mutex<TcpStream>, opcode: u8, payload: &[u8]) {
+    let mut frame = Vec::new();
+    encode_masked(opcode, payload, &mut frame);
+    let mut writer = writer.lock().expect("no test panics with it");
+    let _ = writer.write_all(&frame);
 }
 
 fn numbered(payload: &[u8]) -> Option<(Speaker, usize)> {

@@ -107,7 +107,7 @@ fn replica_as_target() {
         redis.follow(master.port);
         let mut stage = Stage::set_up(Plan::new(mode), redis);
         let clients = [stage.join(0, false), stage.join(0, false)];
-        stage.nodes[0].process.line("role");
+        stage.nodes[0].process.line("not the master");
         assert_eq!(stage.nodes[0].get("/readyz").0, 503);
         clients[0].say(0, 64);
         eventually(

@@ -27,7 +27,7 @@ impl Node {
 
     /// The same at this address; the shell runs `before` first, which ends with a semicolon.
     pub(crate) fn start_behind(before: &str, listen: &str, arguments: &[String]) -> Self {
-        let mut all = vec!["--listen", listen, "--admin", "127.0.0.1:0", "-v"];
+        let mut all = vec!["--listen", listen, "--admin", "127.0.0.1:0"];
         all.extend(arguments.iter().map(String::as_str));
         let process = Process::start(before, &all, std::process::Stdio::null());
         let address = process.address();
@@ -96,6 +96,15 @@ impl Node {
         begun.elapsed()
     }
 
+    /// Waits until messages go through Redis, if not in time; returns how long it took.
+    pub(crate) fn wait_until_joined(&self) -> Duration {
+        let begun = Instant::now();
+        wait_until("the node joins", RECOVERY, || {
+            (self.get("/readyz").0 == 200).then_some(())
+        });
+        begun.elapsed()
+    }
+
     /// Waits until it says that the backplane is down.
     pub(crate) fn wait_until_down(&self, limit: Duration) {
         wait_until("the node notices that Redis is away", limit, || {
@@ -108,6 +117,15 @@ impl Node {
         wait_until("the node notices that something is wrong", limit, || {
             (!self.is_well()).then_some(())
         });
+    }
+
+    /// It does not change its mind about that for so long.
+    pub(crate) fn stays_unwell(&self, time: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            assert!(!self.is_well(), "well after {:?}", begun.elapsed());
+            crate::pass(Duration::from_millis(20));
+        }
     }
 
     /// What of a second of CPU it uses a second, over this time.

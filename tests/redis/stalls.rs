@@ -6,7 +6,7 @@ use crate::crashes::check_loss;
 use crate::pass;
 use crate::probe::Probe;
 use crate::resp::Reply;
-use crate::server::Keeps;
+use crate::server::{Keeps, RedisServer};
 use crate::stage::{Plan, Stage, in_both_modes};
 
 #[test]
@@ -29,6 +29,26 @@ fn stopped_for_ten_seconds() {
         pass(Duration::from_secs(1));
         stage.nothing_was_lost();
         probe.check();
+    });
+}
+
+/// It is noticed when nobody says anything, too, and so is the end of it.
+#[test]
+#[ignore = "needs redis-server: run by ./test redis"]
+fn stopped_while_nobody_speaks() {
+    in_both_modes(|mode| {
+        let redis = RedisServer::start(Keeps::Nothing);
+        let stage = Stage::set_up(Plan::new(mode), redis);
+        stage.wait_until_well();
+        for _ in 0..2 {
+            stage.redis.stop();
+            for node in &stage.nodes {
+                node.wait_until_unwell(Duration::from_secs(4));
+                node.stays_unwell(Duration::from_secs(2));
+            }
+            stage.redis.go_on();
+            stage.wait_until_well();
+        }
     });
 }
 

@@ -389,4 +389,9 @@ impl Engine for PubSub {
     fn carries(&self) -> bool {
         self.sender().is_some()
     }
+
+    fn is_stalled(&self, links: &Links) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|current| links.is_stalled(current.link))
+    }
 }
