@@ -6,7 +6,7 @@ use super::link::Link;
 use super::origins::Origins;
 use super::pubsub::MAX_HELD;
 use super::resp::RespLimits;
-use super::ring;
+use super::stream::MAX_RING;
 
 /// A buffer that grows has room for as much again as is in it.
 const SLACK: usize = 2;
@@ -42,7 +42,7 @@ impl BackplaneConfig {
         // Of the stream 128 messages come at once.
         let (messages, ring) = match self.mode {
             Mode::PubSub => (1, 0),
-            Mode::Stream => (128, ring::MAX_BYTES),
+            Mode::Stream => (128, MAX_RING),
         };
         let value = RespLimits::new(self.max_message_size, messages).max_value;
         let link = Link::bytes(self.max_message_size)
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(total(&config), least + 2000);
         config.queue_bytes -= 1000;
         config.mode = Mode::Stream;
-        assert!(total(&config) > least + ring::MAX_BYTES);
+        assert!(total(&config) > least + MAX_RING);
         config.mode = Mode::PubSub;
         config.shards = Some(8);
         assert!(total(&config) > 7 * least);

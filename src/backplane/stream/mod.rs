@@ -15,6 +15,7 @@ mod tests;
 use std::time::Instant;
 
 pub(super) use batch::max_count;
+pub(super) use ring::MAX_BYTES as MAX_RING;
 
 use id::StreamId;
 use reader::Reader;
@@ -168,7 +169,7 @@ impl Stream {
     /// Messages go through the link from now on, and first those that the stream has lost.
     fn open(&mut self, link: LinkId, lost: usize, desk: &mut Desk<'_>) {
         self.refusals.end_pause();
-        desk.traffic.rewind(desk.news);
+        desk.traffic.rewind(desk.news, desk.now);
         for entry in self.ring.take_newest(lost) {
             desk.traffic.replay(entry, desk.news, desk.now);
         }
@@ -210,7 +211,7 @@ impl Stream {
     /// Tells the traffic whether messages get through.
     fn settle(&mut self, desk: &mut Desk<'_>) {
         if self.carries() {
-            desk.traffic.link_up(desk.news, desk.now);
+            desk.traffic.link_up(desk.now);
         } else {
             desk.traffic.link_down(desk.news);
         }
@@ -377,6 +378,12 @@ impl Engine for Stream {
 
     fn carries(&self) -> bool {
         self.sender().is_some() && self.reader.is_joined()
+    }
+
+    fn is_stalled(&self, links: &Links) -> bool {
+        let command = self.command.as_ref().map(|command| command.link);
+        let mut both = command.into_iter().chain(self.reader.link());
+        both.any(|link| links.is_stalled(link))
     }
 
     fn lag(&self) -> u64 {

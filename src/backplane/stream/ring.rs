@@ -8,7 +8,7 @@ use super::super::entry::Entry;
 use super::id::StreamId;
 
 /// What the ring holds at most, in bytes.
-const MAX_BYTES: usize = 8 * 1024 * 1024;
+pub(in super::super) const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long it holds anything. A replica that lags more than that has other troubles.
 const MAX_AGE: Duration = Duration::from_secs(30);
