@@ -38,6 +38,8 @@ pub(super) struct PubSub {
     current: Option<Carrier>,
     /// Who follows when the current one has said everything. Only while that one is stalled.
     successor: Option<Carrier>,
+    /// The link on which messages were sent last.
+    sent_on: Option<LinkId>,
     /// Until the current link has brought this heartbeat, what it brings was heard on the one
     /// before.
     overlap: Option<u64>,
@@ -54,6 +56,7 @@ impl PubSub {
             dialler: Dialler::new(shard, seed, now),
             current: None,
             successor: None,
+            sent_on: None,
             overlap: None,
             subscribers: None,
             pace: Pace::new(now),
@@ -154,10 +157,6 @@ impl PubSub {
             };
             if gate.is_open(now) {
                 carrier.stage = Stage::Open;
-                self.refusals.end_pause();
-                desk.traffic.rewind(desk.news, now);
-                self.pace.begin(desk.traffic.said());
-                desk.traffic.peers.link_up(now);
             } else if gate.asks(now) {
                 let args: [&[u8]; 3] = [b"PUBSUB", count, name.as_bytes()];
                 desk.links.send(link, Request::CountSubscribers, &args, now);
@@ -337,9 +336,18 @@ impl Engine for PubSub {
 
     fn pump(&mut self, desk: &mut Desk<'_>) {
         let now = desk.now;
-        let Some(link) = self.sender() else {
+        let Some(link) = self.sender().filter(|link| !desk.links.is_stalled(*link)) else {
             return;
         };
+        if self.sent_on != Some(link) {
+            // It may be one that was sent on before: what went another way since is sent again too, or
+            // it would come later than what is sent now.
+            self.sent_on = Some(link);
+            self.refusals.end_pause();
+            desk.traffic.rewind(desk.news, now);
+            self.pace.begin(desk.traffic.said());
+            desk.traffic.peers.link_up(now);
+        }
         let is_idle = desk.links.get(link).is_some_and(Link::is_idle);
         if self.refusals.pause_is_over(is_idle, now) {
             desk.traffic.queue.rewind();

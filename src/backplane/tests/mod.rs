@@ -4,6 +4,7 @@ mod faults;
 mod greeting;
 mod kinds;
 mod places;
+mod random;
 mod redis;
 mod storm;
 
@@ -512,10 +513,11 @@ impl World {
             .iter()
             .map(|text| text[prefix.len()..].parse().unwrap())
             .collect();
-        assert!(
-            heard.is_sorted_by(|a, b| a < b),
-            "in order, and once: {heard:?}"
-        );
+        let wrong = heard.windows(2).position(|pair| pair[0] >= pair[1]);
+        if let Some(index) = wrong {
+            let around = &heard[index.saturating_sub(3)..(index + 5).min(heard.len())];
+            panic!("neither twice nor out of order: of {from} at {at}: {around:?}");
+        }
         self.nodes[from].said.len() - heard.len()
     }
 
