@@ -31,7 +31,7 @@ pub(super) struct Fake {
 /// A stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entries {
-    pub(super) entries: VecDeque<(StreamId, Vec<u8>)>,
+    pub(super) kept: VecDeque<(StreamId, Vec<u8>)>,
     pub(super) last: StreamId,
     pub(super) added: u64,
     /// To how many it is trimmed, whatever the command says.
@@ -108,10 +108,7 @@ impl Fake {
         }
         let conns: Vec<Conn> = self.conns.keys().copied().collect();
         for conn in conns {
-            loop {
-                let Some(state) = self.conns.get_mut(&conn) else {
-                    break;
-                };
+            while let Some(state) = self.conns.get_mut(&conn) {
                 if let Some((from, count, until)) = state.waits {
                     let reply = match self.read(from, count) {
                         Some(reply) => reply,
@@ -151,7 +148,7 @@ impl Fake {
         };
         stream.last = id;
         stream.added += 1;
-        stream.entries.push_back((id, bytes.to_vec()));
+        stream.kept.push_back((id, bytes.to_vec()));
         if let Some(max) = stream.max_length {
             stream.trim(max);
         }
@@ -179,11 +176,11 @@ impl Fake {
 
     fn has_after(&self, from: StreamId) -> bool {
         let stream = self.stream.as_ref();
-        stream.is_some_and(|stream| stream.entries.back().is_some_and(|(id, _)| *id > from))
+        stream.is_some_and(|stream| stream.kept.back().is_some_and(|(id, _)| *id > from))
     }
 
     fn read(&self, from: StreamId, count: usize) -> Option<Vec<u8>> {
-        let entries = &self.stream.as_ref()?.entries;
+        let entries = &self.stream.as_ref()?.kept;
         let index = entries.partition_point(|(id, _)| *id <= from);
         let found: Vec<_> = entries.range(index..).take(count).collect();
         if found.is_empty() {
@@ -223,7 +220,7 @@ impl Fake {
                 "XINFO" => reply = self.info(),
                 "XRANGE" => {
                     let id = StreamId::parse(&command[2]).unwrap();
-                    let entries = self.stream.iter().flat_map(|stream| &stream.entries);
+                    let entries = self.stream.iter().flat_map(|stream| &stream.kept);
                     let found: Vec<_> = entries.filter(|(other, _)| *other == id).collect();
                     write_entries(&found, &mut reply);
                 }
@@ -252,7 +249,7 @@ impl Fake {
         let Some(stream) = &self.stream else {
             return b"-ERR no such key\r\n".to_vec();
         };
-        let mut reply = format!("%4\r\n+length\r\n:{}\r\n", stream.entries.len()).into_bytes();
+        let mut reply = format!("%4\r\n+length\r\n:{}\r\n", stream.kept.len()).into_bytes();
         reply.extend(b"+last-generated-id\r\n");
         bulk(stream.last.to_string().as_bytes(), &mut reply);
         let name = if self.counts {
@@ -261,7 +258,7 @@ impl Fake {
             "groups"
         };
         reply.extend(format!("+{name}\r\n:{}\r\n+first-entry\r\n", stream.added).bytes());
-        match stream.entries.front() {
+        match stream.kept.front() {
             Some((id, bytes)) => write_entry(*id, bytes, &mut reply),
             None => reply.extend(b"_\r\n"),
         }
@@ -272,16 +269,16 @@ impl Fake {
 impl Entries {
     /// The newest are lost with all that was known of them: by a replica that lags.
     pub(super) fn lose(&mut self, count: usize) {
-        for _ in 0..count.min(self.entries.len()) {
-            self.entries.pop_back();
+        for _ in 0..count.min(self.kept.len()) {
+            self.kept.pop_back();
             self.added -= 1;
         }
-        self.last = self.entries.back().map_or(StreamId::ZERO, |(id, _)| *id);
+        self.last = self.kept.back().map_or(StreamId::ZERO, |(id, _)| *id);
     }
 
     pub(super) fn trim(&mut self, length: usize) {
-        let gone = self.entries.len().saturating_sub(length);
-        self.entries.drain(..gone);
+        let gone = self.kept.len().saturating_sub(length);
+        self.kept.drain(..gone);
     }
 }
 
