@@ -6,7 +6,7 @@ use super::link::Link;
 use super::origins::Origins;
 use super::pubsub::MAX_HELD;
 use super::resp::RespLimits;
-use super::stream::MAX_RING;
+use super::stream;
 
 /// A buffer that grows has room for as much again as is in it.
 const SLACK: usize = 2;
@@ -27,22 +27,16 @@ pub struct Holding {
 }
 
 impl BackplaneConfig {
-    /// Connections that a shard has at once: those that it works with, each with one that takes
-    /// over from it.
-    const fn links(&self) -> usize {
-        match self.mode {
-            Mode::PubSub => 2,
-            Mode::Stream => 4,
-        }
-    }
+    /// Connections that a shard has at once: one and another that takes over from it, or one that
+    /// adds to a stream and one that reads it.
+    const LINKS: usize = 2;
 
     /// What a backplane with these settings may hold at worst, part by part.
     pub fn worst_case_memory(&self) -> Vec<Holding> {
         let shards = usize::from(self.shards.unwrap_or(1));
-        // Of the stream 128 messages come at once.
         let (messages, ring) = match self.mode {
             Mode::PubSub => (1, 0),
-            Mode::Stream => (128, MAX_RING),
+            Mode::Stream => (stream::max_count(self.max_message_size), stream::MAX_RING),
         };
         let value = RespLimits::new(self.max_message_size, messages).max_value;
         let link = Link::bytes(self.max_message_size)
@@ -53,7 +47,7 @@ impl BackplaneConfig {
         let said = said.saturating_add(ring).saturating_add(Origins::BYTES);
         let heard = MAX_INBOX.saturating_add(value);
         let heard = heard.saturating_add(MAX_READ * SLACK);
-        let links = shards.saturating_mul(self.links());
+        let links = shards.saturating_mul(Self::LINKS);
         [
             ("said, for Redis and from there", said, shards),
             ("connection to Redis", link, links),
@@ -87,7 +81,7 @@ mod tests {
         assert_eq!(total(&config), least + 2000);
         config.queue_bytes -= 1000;
         config.mode = Mode::Stream;
-        assert!(total(&config) > least + MAX_RING);
+        assert!(total(&config) > least + stream::MAX_RING);
         config.mode = Mode::PubSub;
         config.shards = Some(8);
         assert!(total(&config) > 7 * least);

@@ -58,7 +58,6 @@ impl Stream {
         };
         match stage {
             Stage::Joining => {
-                self.dialler.succeeded(desk.now);
                 let search = Search::new(self.ring.len());
                 *stage = Stage::Searching { search, stream };
                 self.advance_search(link, desk);

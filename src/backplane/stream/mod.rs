@@ -178,7 +178,6 @@ impl Stream {
             desk.news.say(Event::Replayed { messages });
         }
         self.pace.begin(desk.traffic.said());
-        desk.traffic.peers.link_up(desk.now);
         if let Some(command) = &mut self.command {
             command.stage = Stage::Open;
         }
@@ -190,7 +189,7 @@ impl Stream {
     /// Says that we are there, and asks how things are.
     fn advance_heartbeat(&mut self, desk: &mut Desk<'_>) {
         let now = desk.now;
-        let Some(link) = self.sender().filter(|link| desk.links.has_room(*link)) else {
+        let Some(link) = self.sender().filter(|link| !desk.links.is_stalled(*link)) else {
             return;
         };
         if !desk.traffic.peers.is_heartbeat_due(now) {
@@ -265,7 +264,12 @@ impl Engine for Stream {
         };
         match parts.into_iter().nth(2).and_then(Value::into_bytes) {
             Some(bytes) => {
-                desk.traffic.hear(channel, bytes, desk.news, desk.now);
+                let beat = desk.traffic.hear(channel, bytes, desk.news, desk.now);
+                // Not before: whoever takes subscriptions and brings nothing would be called without
+                // a pause.
+                if beat.is_some() {
+                    self.dialler.succeeded(desk.now);
+                }
             }
             None => self.give_up(link, Loss::Unexpected("a message without bytes"), desk),
         }
@@ -358,8 +362,8 @@ impl Engine for Stream {
         let dial = self.command.is_none().then(|| self.dialler.next_deadline());
         let sender = self.sender();
         let reader = sender.and_then(|_| self.reader.next_deadline());
+        let heartbeat = sender.and_then(|_| traffic.peers.heartbeat_due());
         let sending = sender.filter(|link| links.has_room(*link));
-        let heartbeat = sending.and_then(|_| traffic.peers.heartbeat_due());
         let unsent = sending.and_then(|_| traffic.queue.first_unsent());
         let pace = unsent.and_then(|seq| self.pace.next_deadline(seq));
         let is_idle = |link: &LinkId| links.get(*link).is_some_and(Link::is_idle);
@@ -380,10 +384,8 @@ impl Engine for Stream {
         self.sender().is_some() && self.reader.is_joined()
     }
 
-    fn is_stalled(&self, links: &Links) -> bool {
-        let command = self.command.as_ref().map(|command| command.link);
-        let mut both = command.into_iter().chain(self.reader.link());
-        both.any(|link| links.is_stalled(link))
+    fn is_stalled(&self, _: &Links) -> bool {
+        false // whoever stalls is left
     }
 
     fn lag(&self) -> u64 {

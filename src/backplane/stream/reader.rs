@@ -103,11 +103,6 @@ impl Reader {
         self.link == Some(link)
     }
 
-    /// The link that entries are read on, if there is one.
-    pub(super) fn link(&self) -> Option<LinkId> {
-        self.link
-    }
-
     /// Whether entries are read.
     pub(super) fn is_joined(&self) -> bool {
         self.is_joined
