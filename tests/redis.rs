@@ -45,6 +45,8 @@ mod tls;
 
 #[path = "redis/crashes.rs"]
 mod crashes;
+#[path = "redis/documented.rs"]
+mod documented;
 #[path = "redis/failover.rs"]
 mod failover;
 #[path = "redis/harness.rs"]

@@ -1,5 +1,8 @@
 //! docs/protocol.md is a promise: each requirement has a test, and the tests that it names exist.
 
+#[path = "requirements/backplane.rs"]
+mod backplane;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -328,6 +328,21 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_has_the_same_table() {
+        let page = include_str!("../../docs/backplane.md");
+        let (_, rest) = page.split_once("<!-- redis metrics -->\n").unwrap();
+        let (table, _) = rest.split_once("<!-- /redis metrics -->").unwrap();
+        let text = text_of(&Metrics::default(), &Gauges::default());
+        let rows = TABLE.map(|(name, kind, help)| {
+            let is_labelled = text.contains(&format!("\n{PREFIX}{name}{{reason="));
+            let labels = if is_labelled { "{reason}" } else { "" };
+            format!("| `{PREFIX}{name}{labels}` | {} | {help} |", kind.name())
+        });
+        let found: Vec<&str> = table.lines().skip(2).collect();
+        assert_eq!(found, rows);
+    }
+
+    #[test]
     fn each_value_stands_by_its_name() {
         let mut metrics = Metrics {
             published: 1,
