@@ -197,6 +197,10 @@ fn listen(
     };
     let mut log = log.lock().expect("no test panics with it");
     log.end.get_or_insert(end);
+    drop(log);
+    // The server waits for our end.
+    let writer = writer.lock().expect("no test panics with it");
+    let _ = writer.shutdown(Shutdown::Both);
 }
 
 fn answer(writer: &Mutex<TcpStream>, opcode: u8, payload: &[u8]) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::pass;
 use crate::proxy::Way;
-use crate::stage::{Mode, Plan, Stage};
+use crate::stage::{Mode, Plan, Stage, modes};
 
 /// How many, unless `FANFARE_REDIS_SEEDS` says otherwise.
 const SEEDS: u64 = 100;
@@ -116,9 +116,9 @@ fn fault(stage: &mut Stage, random: &mut Random) -> String {
 }
 
 /// One sequence, in the mode that the seed decides. What it did is in `story`.
-fn run(seed: u64, story: &Mutex<Vec<String>>) {
+fn run(seed: u64, modes: &[Mode], story: &Mutex<Vec<String>>) {
     let mut random = Random(seed);
-    let mode = [Mode::PubSub, Mode::Stream][random.below(2)];
+    let mode = modes[random.below(modes.len())];
     let flags: &[&str] = match random.below(3) {
         0 => &["--redis-delivery", "local"],
         _ => &[],
@@ -142,7 +142,7 @@ fn run(seed: u64, story: &Mutex<Vec<String>>) {
 #[test]
 #[ignore = "a hundred sequences of faults: run by ./test redis"]
 fn sequences_of_faults() {
-    let seeds = seeds();
+    let (seeds, modes) = (seeds(), modes());
     println!("seeds {seeds:?}");
     let (next, failed) = (Mutex::new(seeds), Mutex::new(Vec::new()));
     let work = || {
@@ -154,7 +154,7 @@ fn sequences_of_faults() {
             let done = std::thread::scope(|scope| {
                 let run = std::thread::Builder::new()
                     .name(format!("seed {seed}"))
-                    .spawn_scoped(scope, || run(seed, &story));
+                    .spawn_scoped(scope, || run(seed, &modes, &story));
                 run.expect("a free thread").join()
             });
             if done.is_err() {

@@ -35,24 +35,31 @@ impl Mode {
     }
 }
 
-/// Does the same in both modes, at the same time; `FANFARE_REDIS_MODE=stream` asks for one alone.
+/// Both modes, or the one that `FANFARE_REDIS_MODE` asks for.
+pub(crate) fn modes() -> Vec<Mode> {
+    let all = vec![Mode::PubSub, Mode::Stream];
+    let Ok(wanted) = std::env::var("FANFARE_REDIS_MODE") else {
+        return all;
+    };
+    println!("in this mode alone: {wanted}");
+    let mode = all.into_iter().find(|mode| mode.name() == wanted);
+    vec![mode.unwrap_or_else(|| panic!("there is no mode {wanted}"))]
+}
+
+/// Does the same in both modes, at the same time.
 pub(crate) fn in_both_modes(test: impl Fn(Mode) + Sync) {
     let test = &test;
-    if let Ok(wanted) = std::env::var("FANFARE_REDIS_MODE") {
-        let mode = [Mode::PubSub, Mode::Stream].map(|mode| (mode.name() == wanted).then_some(mode));
-        let mode = mode.into_iter().flatten().next();
-        println!("in this mode alone: {wanted}");
-        return test(mode.unwrap_or_else(|| panic!("there is no mode {wanted}")));
-    }
     let failed: Vec<&str> = std::thread::scope(|scope| {
-        let runs = [Mode::PubSub, Mode::Stream].map(|mode| {
+        let runs = modes().into_iter().map(|mode| {
             let run = std::thread::Builder::new()
                 .name(mode.name().to_owned())
                 .spawn_scoped(scope, move || test(mode));
             (mode.name(), run.expect("a free thread"))
         });
-        let ended = runs.map(|(name, run)| run.join().is_err().then_some(name));
-        ended.into_iter().flatten().collect()
+        let runs: Vec<_> = runs.collect();
+        let ended = runs.into_iter();
+        let ended = ended.map(|(name, run)| run.join().is_err().then_some(name));
+        ended.flatten().collect()
     });
     assert!(failed.is_empty(), "failed in {failed:?}, see above");
 }
