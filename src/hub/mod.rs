@@ -208,6 +208,11 @@ impl Hub {
         self.len() == 0
     }
 
+    /// How many have connected and not asked for anything yet.
+    pub fn handshakes(&self) -> usize {
+        self.handshakes.len()
+    }
+
     /// Rooms at the moment.
     pub fn room_count(&self) -> usize {
         self.rooms.len()

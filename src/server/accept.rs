@@ -17,7 +17,32 @@ const MAX_ACCEPTS_PER_TURN: usize = 64;
 /// leaves.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections that are accepted when listening ends: what the kernel may hold of them by default.
+const MAX_LAST_ACCEPTS: usize = 4096;
+
 impl Server {
+    /// Takes in those who wait when listening ends, whatever the pace: closing the socket would
+    /// reset them, though another process that shares the port could have served them.
+    pub(super) fn accept_the_last(&mut self, now: Instant) {
+        let mut left = MAX_LAST_ACCEPTS;
+        for mut listener in std::mem::take(&mut self.listeners) {
+            while left > 0 {
+                left -= 1;
+                match listener.accept() {
+                    Ok((stream, peer)) => {
+                        if let Ok(id) = self.hub.accept(peer, now) {
+                            self.adopt(id, stream, false);
+                        }
+                    }
+                    Err(error) => match AcceptFailure::of(&error) {
+                        AcceptFailure::OneIsGone => {}
+                        AcceptFailure::NobodyWaits | AcceptFailure::NoRoom => break,
+                    },
+                }
+            }
+        }
+    }
+
     pub(super) fn accept(&mut self, now: Instant) {
         if self.accept_again.is_some_and(|again| now < again) {
             return;

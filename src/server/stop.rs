@@ -21,6 +21,10 @@ pub enum Outcome {
 /// How long a stop waits for Redis to take what was said last.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long those may take to ask who have connected and not asked yet when listening ends. Whoever
+/// is honest takes a round trip.
+const ASKING_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// How far waiting for Redis is.
 #[derive(Clone, Copy, Debug)]
 enum Flush {
@@ -37,6 +41,9 @@ enum Flush {
 pub(super) struct Stop {
     /// When listening ends; `None` when it has ended.
     listening_ends: Option<Instant>,
+    /// Until when those are waited for who have connected and not asked yet; `None` when they are
+    /// not, or not yet.
+    asking_ends: Option<Instant>,
     /// Whether clients are not read, and not closed yet, so that they hear what was said last.
     is_settling: bool,
     flush: Flush,
@@ -51,7 +58,7 @@ pub(super) struct Stop {
 
 impl Stop {
     pub(super) fn next_deadline(&self) -> Instant {
-        match (self.listening_ends, self.flush) {
+        match (self.listening_ends.or(self.asking_ends), self.flush) {
             (Some(ends), _) | (None, Flush::Until(ends)) => ends,
             (None, Flush::No | Flush::Over) => self.deadline,
         }
@@ -77,7 +84,8 @@ impl Server {
     ///
     /// 1. the hub [is not ready](crate::Hub::is_ready) any more, and everything goes on for
     ///    `drain_delay`, newcomers included;
-    /// 2. the server stops listening, and closes its clients behind what is queued for them: evenly
+    /// 2. the server stops listening, answers who has connected by then and asks within 250 ms, and
+    ///    closes its clients behind what is queued for them: evenly
     ///    over `drain_time` with 1012, or all at once with 1001 if that is zero. If it shares rooms
     ///    with other servers, it does not read its clients before that until all has been heard
     ///    that was said, for 2 s at most;
@@ -99,6 +107,7 @@ impl Server {
         self.hub.announce_drain();
         self.stop = Some(Stop {
             listening_ends: Some(now + self.config.drain_delay),
+            asking_ends: None,
             is_settling: false,
             flush: Flush::No,
             drain_delay: self.config.drain_delay,
@@ -118,12 +127,21 @@ impl Server {
         let has_delay = !stop.drain_delay.is_zero();
         let drain_time = stop.drain_time;
         if stop.listening_ends.take().is_some() {
-            // Those who are closed little by little go on talking meanwhile.
-            stop.is_settling = drain_time.is_zero();
-            self.listeners.clear();
+            stop.asking_ends = Some((now + ASKING_TIMEOUT).min(stop.deadline));
+            self.accept_the_last(now);
             if has_delay {
                 report::stopped_listening(&self.hub);
             }
+        }
+        let Some(stop) = &mut self.stop else { return };
+        let all_have_asked = self.hub.handshakes() == 0 || stop.is_interrupted;
+        if stop
+            .asking_ends
+            .take_if(|ends| all_have_asked || *ends <= now)
+            .is_some()
+        {
+            // Those who are closed little by little go on talking meanwhile.
+            stop.is_settling = drain_time.is_zero();
             if !drain_time.is_zero() {
                 return self.hub.drain(now, drain_time);
             }
@@ -175,7 +193,7 @@ impl Server {
     pub fn outcome(&mut self) -> Option<Outcome> {
         let stop = self.stop.as_ref()?;
         let (deadline, is_interrupted) = (stop.deadline, stop.is_interrupted);
-        let is_listening = stop.listening_ends.is_some();
+        let is_listening = stop.listening_ends.or(stop.asking_ends).is_some();
         let now = self.clock.now();
         if self.hub.is_empty() && (is_interrupted || !is_listening && self.has_flushed(now)) {
             Some(Outcome::Drained)

@@ -159,4 +159,49 @@ mod binary {
         process.line("stopped outcome=drained left=0");
         assert_eq!(process.end(), Some(0));
     }
+
+    /// Those who wait in the kernel when listening ends are taken in, and those who have connected
+    /// may still ask: another process may share the port, and nobody is reset for this one's end.
+    #[test]
+    fn who_has_connected_is_answered() {
+        let (mut process, address) = Process::serve("", &[]);
+        let mut silent = Peer::connect(address);
+        let mut early = Peer::open(address, "/ws");
+        early.check_echo();
+        process.signal("STOP");
+        let mut waiting: Vec<Peer> = (0..5).map(|_| Peer::connect(address)).collect();
+        for peer in &mut waiting {
+            peer.send(crate::peer::upgrade("/ws"));
+        }
+        process.signal("TERM");
+        process.signal("CONT");
+        process.line("stopping");
+        silent.upgrade("/ws");
+        for mut peer in waiting {
+            peer.expect_upgrade();
+            assert_eq!(peer.expect_close(1001), "");
+        }
+        for peer in [&mut silent, &mut early] {
+            assert_eq!(peer.expect_close(1001), "");
+        }
+        drop((silent, early));
+        assert_eq!(process.end(), Some(0));
+    }
+
+    /// Who never asks is not waited for.
+    #[test]
+    fn who_never_asks_is_not_waited_for() {
+        let (mut process, address) = Process::serve("", &[]);
+        let mut silent = Peer::connect(address);
+        let mut early = Peer::open(address, "/ws");
+        early.check_echo();
+        let begun = now();
+        process.signal("TERM");
+        silent.expect_end();
+        let took = begun.elapsed();
+        let asking = Duration::from_millis(250);
+        assert!(took >= asking && took < asking + SLACK, "{took:?}");
+        drop(early);
+        assert_eq!(process.end(), Some(0));
+    }
 }
