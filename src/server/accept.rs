@@ -25,7 +25,7 @@ impl Server {
     /// reset them, though another process that shares the port could have served them.
     pub(super) fn accept_the_last(&mut self, now: Instant) {
         let mut left = MAX_LAST_ACCEPTS;
-        for mut listener in std::mem::take(&mut self.listeners) {
+        for listener in std::mem::take(&mut self.listeners) {
             while left > 0 {
                 left -= 1;
                 match listener.accept() {
