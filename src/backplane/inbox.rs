@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use super::delivery::Delivery;
 
 /// Bytes of deliveries above which no link is read: whoever has taken them is asked for more. What
-/// one read of a link brings, and what this server says itself, may go beyond.
-pub const MAX_INBOX: usize = 4 * 1024 * 1024;
+/// one read of a link brings, and what this server says itself, may go beyond. Not more than needed
+/// to be busy for a turn or two: what this server's clients say waits behind it.
+pub const MAX_INBOX: usize = 1024 * 1024;
 
 /// What local members hear now, until the driver takes it.
 #[derive(Debug, Default)]

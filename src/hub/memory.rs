@@ -134,8 +134,7 @@ impl HubConfig {
     /// What is said in one turn and handed to the driver, where rooms are shared with other servers.
     #[cfg(feature = "redis")]
     pub(crate) fn relayed_bytes(&self) -> usize {
-        let said = Hub::MAX_SAID.saturating_add(self.largest_batch());
-        said.saturating_mul(SLACK)
+        self.largest_batch().saturating_mul(SLACK)
     }
 
     /// Its place in the table, in lists, and what it has in boxes: a Pong, an incomplete control

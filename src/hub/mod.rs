@@ -264,7 +264,7 @@ impl Hub {
     /// Whether enough has been said for one turn: the driver should stop reading, flush, and come
     /// back to the clients that it has not read from.
     pub fn is_full(&self) -> bool {
-        self.batch_is_full || self.said >= Self::MAX_SAID
+        self.batch_is_full || self.said >= Self::MAX_SAID || self.has_relayed_enough()
     }
 
     /// Whether something is left to do that waits for no event: clients to flush or to reap, or

@@ -111,10 +111,17 @@ impl Hub {
     }
 
     /// The next thing that was said to a room, whoever said it. What waits here counts as said in
-    /// this turn, so that a driver that takes nothing finds the hub [full](Self::is_full).
+    /// this turn, all rooms together as one, so that a driver that takes nothing finds the hub
+    /// [full](Self::is_full).
     pub fn take_relayed(&mut self) -> Option<Relayed<'_>> {
         self.said -= self.relay.entries.front().map_or(0, Entry::cost);
         self.relay.take()
+    }
+
+    /// Whether there is enough of it for one turn: as much as one room may be told. It will be said
+    /// here again, and whoever comes next should not wait for more than that.
+    pub(super) fn has_relayed_enough(&self) -> bool {
+        self.has_relayed() && self.relay.cost() >= self.config.batch_limit()
     }
 
     /// Whether there is such a thing.

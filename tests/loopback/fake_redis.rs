@@ -110,12 +110,7 @@ impl Talk {
         self.serve()
     }
 
-    /// The socket itself.
-    pub(crate) fn stream(&self) -> &TcpStream {
-        self.stream.get_ref()
-    }
-
-    /// The same, for another protocol.
+    /// The socket itself, for another protocol.
     pub(crate) fn into_stream(self) -> TcpStream {
         self.stream.into_inner()
     }

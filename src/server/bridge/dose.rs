@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 /// Such a part of what may be queued for a client is said before it is looked whether clients take
-/// it: whoever takes nothing meanwhile has time for a few such doses.
-const PARTS: usize = 4;
+/// it. So whoever reads, but not all the time, may pause for as many holds.
+const PARTS: usize = 8;
 
-/// The longest that clients who take nothing can hold up the next dose.
+/// The longest that clients who take nothing can hold up the next dose. Others hear at least so much
+/// for each: 2.5 MiB a second where a client may owe 1 MiB.
 const MAX_HOLD: Duration = Duration::from_millis(50);
 
 /// What is said at once. After a break there may be more to catch up on than a client's queue
@@ -62,19 +63,19 @@ mod tests {
         let start = crate::hub::test_clock();
         let mut dose = Dose::new(start);
         assert!(dose.is_spent());
-        dose.renew(4000, true, start);
+        dose.renew(8000, true, start);
         dose.spend(999);
         assert!(!dose.is_spent());
-        dose.renew(4000, false, start);
+        dose.renew(8000, false, start);
         dose.spend(1);
         assert!(dose.is_spent(), "one dose in a turn");
-        dose.renew(4000, true, start + 49 * MILLISECOND);
+        dose.renew(8000, true, start + 49 * MILLISECOND);
         assert!(dose.is_spent());
         assert_eq!(dose.ends(), start + 50 * MILLISECOND);
-        dose.renew(4000, true, start + 50 * MILLISECOND);
+        dose.renew(8000, true, start + 50 * MILLISECOND);
         dose.spend(5000);
         assert!(dose.is_spent(), "a message is said as a whole");
-        dose.renew(4000, false, start + 51 * MILLISECOND);
+        dose.renew(8000, false, start + 51 * MILLISECOND);
         assert!(!dose.is_spent(), "everybody has caught up");
     }
 }

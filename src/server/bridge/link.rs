@@ -376,3 +376,41 @@ fn failure(error: &io::Error) -> LinkFailure {
         _ => LinkFailure::Reset,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    fn stream(socket: Socket) -> Stream {
+        socket.set_nonblocking(true).unwrap();
+        let stream = std::net::TcpStream::from(OwnedFd::from(socket));
+        Stream::Tcp(mio::net::TcpStream::from_std(stream))
+    }
+
+    /// The kernel gives ports away, and one of them may be that where Redis was a moment ago.
+    #[test]
+    fn a_connection_to_oneself_is_none() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).unwrap();
+        let own = socket.local_addr().unwrap();
+        socket.connect(&own).unwrap();
+        let error = is_connected(&stream(socket)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_connection_to_somebody_is_one() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        assert!(!is_connected(&stream(socket.try_clone().unwrap())).unwrap());
+        socket.set_nonblocking(false).unwrap();
+        let address = listener.local_addr().unwrap();
+        socket.connect(&address.into()).unwrap();
+        assert!(is_connected(&stream(socket)).unwrap());
+    }
+}

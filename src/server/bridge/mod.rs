@@ -380,3 +380,6 @@ fn write_to(link: &mut Link, backplane: &mut Backplane, now: Instant) {
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,7 @@ fn what_was_said_last_is_heard_here_and_there() {
         peer.send_frame(CLOSE, close_payload(1001, ""));
         peer.expect_end();
     }
+    drop(peers);
     assert_eq!(redis.published(), "the last word");
     assert_eq!(server.end().outcome, Outcome::Drained);
 }
@@ -44,6 +45,7 @@ fn a_redis_that_does_not_answer_is_not_waited_for_for_ever() {
     peer.expect_close(1001);
     peer.send_frame(CLOSE, close_payload(1001, ""));
     peer.expect_end();
+    drop(peer);
     let ended = server.end();
     let took = begun.elapsed();
     drop(stalled);
@@ -101,6 +103,6 @@ fn a_drain_that_takes_its_time_is_flushed_at_its_end() {
     assert_eq!(redis.published(), "the last word");
     peers[1].expect_text("the last word");
     peers[1].expect_close(1012);
-    peers[1].send_frame(CLOSE, close_payload(1012, ""));
+    drop(peers);
     assert_eq!(server.end().outcome, Outcome::Drained);
 }
