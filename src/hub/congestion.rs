@@ -15,7 +15,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Congestion {
     /// Of the even periods, and of the odd ones.
-    counts: [usize; 2],
+    behind: [usize; 2],
     /// The number of this period.
     period: NonZero<u32>,
     begun: Instant,
@@ -28,14 +28,14 @@ pub(super) struct Behind(NonZero<u32>);
 impl Congestion {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            counts: [0; 2],
+            behind: [0; 2],
             period: NonZero::<u32>::MIN,
             begun: now,
         }
     }
 
     fn count(&mut self, period: NonZero<u32>) -> &mut usize {
-        &mut self.counts[usize::from(period.get() % 2 == 1)]
+        &mut self.behind[usize::from(period.get() % 2 == 1)]
     }
 
     /// Goes on to the present period; who fell behind before the last one is forgotten.
@@ -71,11 +71,11 @@ impl Congestion {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.counts.iter().sum()
+        self.behind[0] + self.behind[1]
     }
 
     fn is_any(&self, now: Instant) -> bool {
-        let [even, odd] = self.counts;
+        let [even, odd] = self.behind;
         let is_odd = self.period.get() % 2 == 1;
         let (newer, older) = if is_odd { (odd, even) } else { (even, odd) };
         let passed = now.saturating_duration_since(self.begun);

@@ -131,7 +131,7 @@ impl HubConfig {
         all.saturating_add(Self::client_bytes())
     }
 
-    /// What is said in one turn and handed to the driver, where rooms are shared with other servers.
+    /// What is said in one turn and handed to the driver, where servers share their rooms.
     #[cfg(feature = "redis")]
     pub(crate) fn relayed_bytes(&self) -> usize {
         self.largest_batch().saturating_mul(SLACK)

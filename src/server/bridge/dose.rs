@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 /// it. So whoever reads, but not all the time, may pause for as many holds.
 const PARTS: usize = 8;
 
-/// The longest that clients who take nothing can hold up the next dose. Others hear at least so much
-/// for each: 2.5 MiB a second where a client may owe 1 MiB.
+/// The longest that clients who take nothing can hold up the next dose. For others that leaves
+/// 2.5 MiB a second where a client may owe 1 MiB.
 const MAX_HOLD: Duration = Duration::from_millis(50);
 
 /// What is said at once. After a break there may be more to catch up on than a client's queue

@@ -13,7 +13,7 @@ use crate::server::handle::LoopWaker;
 /// others.
 pub(super) const MAX_LOOKUPS: usize = 4;
 
-/// Addresses of a name that are tried; the others are for the next attempt, if they come first then.
+/// Addresses of a name that are tried; others are for the next attempt, if they come first then.
 pub(super) const MAX_ADDRESSES: usize = 4;
 
 /// Finds the addresses of a name; it may take as long as it likes.
