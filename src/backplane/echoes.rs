@@ -208,6 +208,11 @@ impl Echoes {
         }
     }
 
+    /// Whether nothing waits to come back.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// When [`advance`](Self::advance) has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.state {

@@ -63,6 +63,11 @@ impl Traffic {
         }
     }
 
+    /// Whether something that was said here is not heard here yet: it waits to come back.
+    pub(super) fn has_unheard(&self) -> bool {
+        !self.echoes.is_empty()
+    }
+
     /// Something was said to a room here.
     pub(super) fn say(
         &mut self,

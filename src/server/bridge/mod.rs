@@ -282,7 +282,8 @@ impl Bridge {
 
     /// Whether nothing is on its way: not from here to Redis, and not to the clients here.
     pub(super) fn is_flushed(&self) -> bool {
-        self.backplane.is_flushed() && !self.backplane.has_deliveries()
+        let is_heard = !self.backplane.has_unheard() && !self.backplane.has_deliveries();
+        self.backplane.is_flushed() && is_heard
     }
 
     /// Tells the log what is lost with this server, if something is.
