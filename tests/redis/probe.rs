@@ -14,12 +14,14 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// Clients who ask a server for Pongs all the time, and the longest that one took.
 pub(crate) struct Probe {
     is_over: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Duration>>,
+    threads: Vec<JoinHandle<Vec<Duration>>>,
     _control: Node,
 }
 
-/// How long the loop may be busy with something else, on a machine that is not.
+/// How long a turn of the loop may take with Redis in it: all but one of a hundred, and the longest.
+/// A call that blocks is none of these. Both beside what a server without Redis takes.
 const MAX_LATENCY: Duration = Duration::from_millis(20);
+const MAX_WORST: Duration = Duration::from_millis(100);
 
 impl Probe {
     /// Watches a node, and one that has nothing to do with Redis for comparison.
@@ -30,12 +32,13 @@ impl Probe {
             let client = Client::join(address, "/ws/probe");
             let is_over = Arc::clone(&is_over);
             std::thread::spawn(move || {
-                let mut worst = Duration::ZERO;
+                let mut times = Vec::new();
                 while !is_over.load(Ordering::Relaxed) {
-                    worst = worst.max(client.ping(LIMIT));
+                    times.push(client.ping(LIMIT));
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                worst
+                times.sort_unstable();
+                times
             })
         });
         Self {
@@ -48,19 +51,24 @@ impl Probe {
     /// The loop was never busy with Redis for long.
     pub(crate) fn check(mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        let worst: Vec<Duration> = self
-            .threads
-            .drain(..)
-            .map(|thread| thread.join().expect("Pongs come"))
-            .collect();
-        println!(
-            "a Pong took {:.1?}, of a server without Redis {:.1?}",
-            worst[0], worst[1]
+        let threads = self.threads.drain(..);
+        let times = threads.map(|thread| thread.join().expect("Pongs come"));
+        let [times, control]: [Vec<Duration>; 2] = times
+            .collect::<Vec<_>>()
+            .try_into()
+            .expect("there are two of them");
+        let most = |times: &[Duration]| times[times.len() * 99 / 100];
+        let worst = |times: &[Duration]| times[times.len() - 1];
+        let told = format!(
+            "{} Pongs took {:.1?}, {:.1?} at worst; of a server without Redis {:.1?}, {:.1?}",
+            times.len(),
+            most(&times),
+            worst(&times),
+            most(&control),
+            worst(&control),
         );
-        assert!(
-            worst[0] < MAX_LATENCY + worst[1],
-            "a Pong took {:?}",
-            worst[0]
-        );
+        println!("{told}");
+        assert!(most(&times) < MAX_LATENCY + most(&control), "{told}");
+        assert!(worst(&times) < MAX_WORST + worst(&control), "{told}");
     }
 }
