@@ -36,6 +36,8 @@ mod meter;
 mod peer;
 #[path = "simulation/plan.rs"]
 mod plan;
+#[path = "simulation/seeds.rs"]
+mod seeds;
 #[path = "simulation/shrink.rs"]
 mod shrink;
 #[path = "simulation/speech.rs"]
@@ -47,20 +49,16 @@ mod wire;
 #[path = "simulation/world.rs"]
 mod world;
 
-use std::num::NonZero;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use cast::Tally;
 use plan::Plan;
+use seeds::{clock, play, variable};
 
 /// Seeds in one run, and steps in each. Without optimisation a seed takes ten times as long.
 const SEEDS: u64 = if cfg!(debug_assertions) { 200 } else { 2000 };
 const STEPS: usize = 600;
-
-/// Of so many seeds one is played twice.
-const TWICE: u64 = 20;
 
 /// How long the long run takes, in seconds, if `SECONDS_OF_SIMULATION` does not say otherwise.
 const LONG: u64 = 3600;
@@ -69,7 +67,7 @@ const LONG: u64 = 3600;
 fn every_seed_holds() {
     let started = clock();
     let seeds = variable("SEEDS").unwrap_or(SEEDS);
-    let tally = play(0, |seed| seed < seeds);
+    let tally = play(0, STEPS, |seed| seed < seeds);
     print(seeds, &tally, started.elapsed());
     for cause in [
         "closed",
@@ -99,7 +97,7 @@ fn long() {
     let limit = Duration::from_secs(variable("SECONDS_OF_SIMULATION").unwrap_or(LONG));
     let first = variable("SEED").unwrap_or(1_000_000);
     let last = AtomicU64::new(first);
-    let tally = play(first, |seed| {
+    let tally = play(first, STEPS, |seed| {
         last.fetch_max(seed, Ordering::Relaxed);
         started.elapsed() < limit
     });
@@ -117,42 +115,6 @@ fn one_world() {
     }
 }
 
-/// Plays seeds from `first` on, on all cores, for as long as `goes_on`.
-fn play(first: u64, goes_on: impl Fn(u64) -> bool + Sync) -> Tally {
-    let next = AtomicU64::new(first);
-    let has_failed = AtomicBool::new(false);
-    let work = || {
-        let mut tally = Tally::default();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if has_failed.load(Ordering::Relaxed) || !goes_on(seed) {
-                return Ok(tally);
-            }
-            match shrink::play(seed, STEPS, seed % TWICE == 0) {
-                Ok(one) => tally.add(&one),
-                Err(report) => {
-                    // The others need not look any further.
-                    has_failed.store(true, Ordering::Relaxed);
-                    return Err(report);
-                }
-            }
-        }
-    };
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let mut sum = Tally::default();
-    let done: Vec<_> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().expect("failures are returned"))
-            .collect()
-    });
-    for tally in done {
-        sum.add(&tally.unwrap_or_else(|report| panic!("{report}")));
-    }
-    sum
-}
-
 fn print(seeds: u64, tally: &Tally, elapsed: Duration) {
     println!(
         "simulation: {seeds} seeds of {STEPS} steps, {} clients, {} turns, {} messages delivered, \
@@ -166,18 +128,4 @@ fn print(seeds: u64, tally: &Tally, elapsed: Duration) {
         elapsed.as_secs_f64(),
         tally.causes,
     );
-}
-
-#[expect(clippy::disallowed_methods, reason = "to say how long it took")]
-fn clock() -> Instant {
-    Instant::now()
-}
-
-fn variable(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {value}")),
-    )
 }

@@ -256,6 +256,26 @@ impl Plan {
             .collect();
         Self { settings, steps }
     }
+
+    /// How many there are whose steps can be left out.
+    pub(crate) fn actors(&self) -> usize {
+        self.settings.people
+    }
+}
+
+impl Step {
+    /// Who does it.
+    pub(crate) fn actor(&self) -> Option<usize> {
+        match *self {
+            Self::Come { who, .. }
+            | Self::Say { who, .. }
+            | Self::Take { who, .. }
+            | Self::Manners { who, .. }
+            | Self::Leave { who, .. }
+            | Self::Noise { who, .. } => Some(who),
+            _ => None,
+        }
+    }
 }
 
 impl Settings {

@@ -1,14 +1,14 @@
-//! From a failure to the fewest steps that fail: by leaving out people, and halves of the steps,
-//! and halves of those.
+//! From a failure to the fewest steps that fail: by leaving out whoever acts, and halves of the
+//! steps, and halves of those.
 
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::sync::Once;
 use std::{panic, thread};
 
-use super::cast::Tally;
-use super::plan::{Plan, Step};
-use super::world;
+use super::plan::Plan;
+use super::seeds::variable;
+use super::{Tally, world};
 
 /// Tries to shrink one failure, if `SHRINK` does not say otherwise.
 const MAX_ATTEMPTS: u64 = 1500;
@@ -88,7 +88,7 @@ pub(crate) fn report(seed: u64, plan: &Plan, failure: &str) -> String {
 
 fn shrink(plan: &Plan, failure: &str) -> (Plan, String) {
     let mut best = (plan.clone(), failure.to_owned());
-    let most = super::variable("SHRINK").unwrap_or(MAX_ATTEMPTS);
+    let most = variable("SHRINK").unwrap_or(MAX_ATTEMPTS);
     let mut attempts = 0;
     let mut is_smaller = |candidate: Plan, best: &mut (Plan, String)| {
         attempts += 1;
@@ -103,9 +103,9 @@ fn shrink(plan: &Plan, failure: &str) -> (Plan, String) {
             Ok(_) => false,
         }
     };
-    for who in 0..plan.settings.people {
+    for who in 0..plan.actors() {
         let mut candidate = best.0.clone();
-        candidate.steps.retain(|step| step.who() != Some(who));
+        candidate.steps.retain(|step| step.actor() != Some(who));
         is_smaller(candidate, &mut best);
     }
     let mut len = best.0.steps.len() / 2;
@@ -122,18 +122,4 @@ fn shrink(plan: &Plan, failure: &str) -> (Plan, String) {
         len /= 2;
     }
     best
-}
-
-impl Step {
-    fn who(&self) -> Option<usize> {
-        match *self {
-            Self::Come { who, .. }
-            | Self::Say { who, .. }
-            | Self::Take { who, .. }
-            | Self::Manners { who, .. }
-            | Self::Leave { who, .. }
-            | Self::Noise { who, .. } => Some(who),
-            _ => None,
-        }
-    }
 }
