@@ -15,6 +15,8 @@
 mod binary;
 #[path = "redis/client.rs"]
 mod client;
+#[path = "redis/control.rs"]
+mod control;
 #[path = "redis/fake.rs"]
 mod fake;
 #[path = "redis/ledger.rs"]

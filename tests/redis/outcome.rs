@@ -19,7 +19,7 @@ pub(crate) struct Outcome {
     pub(crate) mode: Mode,
     pub(crate) said: usize,
     pub(crate) accounts: Vec<Accounts>,
-    /// How late the machine let somebody speak at worst.
+    /// How late the machine let somebody speak at worst, and what it kept a server without Redis.
     pub(crate) lateness: Duration,
     pub(crate) took: Duration,
 }

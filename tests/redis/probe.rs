@@ -18,8 +18,8 @@ pub(crate) struct Probe {
     _control: Node,
 }
 
-/// How long a turn of the loop may take with Redis in it: all but one of a hundred, and the longest.
-/// A call that blocks is none of these. Both beside what a server without Redis takes.
+/// How long a turn of the loop may take with Redis in it: all but one of a hundred, and the longest
+/// of all. A call that blocks is none of these. Both beside what a server without Redis takes.
 const MAX_LATENCY: Duration = Duration::from_millis(20);
 const MAX_WORST: Duration = Duration::from_millis(100);
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Speaker};
+use crate::control::Control;
 use crate::ledger::Account;
 use crate::node::Node;
 use crate::outcome::{Accounts, Outcome};
@@ -130,6 +131,7 @@ pub(crate) struct Stage {
     pub(crate) nodes: Vec<Node>,
     pub(crate) places: Vec<Place>,
     pub(crate) talk: Talk,
+    control: Arc<Control>,
     begun: Instant,
 }
 
@@ -155,6 +157,7 @@ impl Stage {
             nodes: Vec::new(),
             places: Vec::new(),
             talk: Talk::start(plan.pace, plan.len),
+            control: Control::get(),
             begun: Instant::now(),
             plan,
         };
@@ -267,7 +270,7 @@ impl Stage {
     pub(crate) fn finish(&mut self) -> Outcome {
         self.wait_until_well();
         self.wait_until_heard(10);
-        let lateness = self.talk.stop();
+        let lateness = self.talk.stop() + self.control.worst(self.begun);
         let said = self.talk.said();
         let is_living = |place: &&Place| place.speaks && !place.is_gone;
         let goals: Vec<(Speaker, usize)> = self
