@@ -109,6 +109,21 @@ fn a_stalled_redis_loses_nothing() {
     assert_eq!(world.nodes[0].events.last(), Some(&Event::InTime));
 }
 
+/// Nobody's echo is late then, and all would seem to be well.
+#[test]
+fn a_redis_that_stalls_while_nobody_speaks_is_noticed() {
+    let mut world = World::joined(2);
+    world.redises[0].is_frozen = true;
+    world.run(3 * SECOND);
+    for _ in 0..100 {
+        world.run(100);
+        assert_ne!(world.health(0), Health::Up);
+    }
+    world.redises[0].is_frozen = false;
+    world.run(3 * SECOND);
+    assert_eq!(world.health(0), Health::Up);
+}
+
 #[test]
 fn a_black_hole_of_five_seconds_loses_nothing() {
     for node in 0..2 {
