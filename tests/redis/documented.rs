@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::client::Client;
 use crate::peer::{Frame, TEXT};
 use crate::server::{Keeps, RedisServer};
-use crate::stage::{Plan, Stage, in_both_modes};
+use crate::stage::{Mode, Plan, Stage, in_both_modes};
 
 const PAGE: &str = include_str!("../../docs/backplane.md");
 
@@ -80,5 +80,12 @@ fn envelopes_as_they_are_documented() {
             assert_eq!(rooms[0].other(index), expected, "{index}");
         }
         rooms[1].read(|log| assert!(log.others.is_empty(), "another room"));
+        // 4. Past the channel.
+        if mode == Mode::Stream {
+            let shell = block("stream: shell").replace("redis-cli", "redis-cli -s $REDIS_SOCKET");
+            let mut bash = Command::new("bash");
+            run(bash.args(["-euo", "pipefail", "-c", &shell]), &stage.redis);
+            assert_eq!(rooms[1].other(0).payload, b"hello");
+        }
     });
 }
