@@ -200,6 +200,11 @@ impl Links {
         self.get(id).is_some_and(Link::has_room)
     }
 
+    /// Whether everything that was asked on a link is answered.
+    pub(super) fn is_idle(&self, id: LinkId) -> bool {
+        self.get(id).is_some_and(Link::is_idle)
+    }
+
     /// Whether an answer is overdue on a link.
     pub(super) fn is_stalled(&self, id: LinkId) -> bool {
         self.get(id).is_some_and(Link::is_stalled)

@@ -42,6 +42,8 @@ pub(super) struct Origins {
     by_patience: BTreeSet<(Instant, u64)>,
     /// Messages given up since [`Origins::take_lost`].
     lost: u64,
+    /// Whether what comes late is refused.
+    is_strict: bool,
 }
 
 #[derive(Debug)]
@@ -76,6 +78,17 @@ impl Origins {
         Self::default()
     }
 
+    /// For a bus that brings the messages of each origin in order: one that comes behind a later one
+    /// has been on its way for too long, on a connection that was given up, and nobody wants to hear
+    /// it any more. It stays missing.
+    pub(super) fn in_order() -> Self {
+        let is_strict = true;
+        Self {
+            is_strict,
+            ..Self::default()
+        }
+    }
+
     /// A message of an origin has come. The first one of all is where we begin to listen: those
     /// before it are not missing.
     pub(super) fn see(&mut self, origin: u64, seq: u64, now: Instant) -> Seen {
@@ -91,7 +104,7 @@ impl Origins {
                 self.open(origin, missing, seq - 1, true, now);
             }
             Seen::New
-        } else if known.fill(seq) {
+        } else if !self.is_strict && known.fill(seq) {
             self.bound(origin);
             Seen::New
         } else {
@@ -298,6 +311,18 @@ mod tests {
     use crate::hub::test_clock;
 
     const MILLI: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn in_order_what_comes_late_stays_missing() {
+        let now = test_clock();
+        let mut origins = Origins::in_order();
+        assert_eq!(origins.see(1, 1, now), Seen::New);
+        assert_eq!(origins.see(1, 4, now), Seen::New);
+        assert_eq!(origins.see(1, 2, now), Seen::Duplicate);
+        assert_eq!(origins.see(1, 5, now), Seen::New);
+        origins.advance(now + PATIENCE);
+        assert_eq!(origins.take_lost(), 2);
+    }
 
     #[test]
     fn what_comes_twice_is_new_once() {

@@ -66,9 +66,8 @@ impl Peers {
         self.timed = None;
     }
 
-    /// Whether a heartbeat is to be sent. Its payload is the number of the last message that was
-    /// *sent* on this connection before it, eight bytes, the highest first: a number that is said
-    /// before its message is sent would make the others miss it.
+    /// Whether a heartbeat is to be sent. Its payload is the number of the last message that Redis has
+    /// acknowledged, eight bytes, the highest first.
     pub(super) fn is_heartbeat_due(&self, now: Instant) -> bool {
         self.due.is_some_and(|due| due <= now)
     }

@@ -29,6 +29,8 @@ pub(super) struct Refusals {
     last: Option<(u64, u32)>,
     /// Nothing is sent before.
     paused_until: Option<Instant>,
+    /// Whether messages are sent one at a time.
+    is_careful: bool,
 }
 
 /// What becomes of a refused message.
@@ -44,6 +46,7 @@ impl Refusals {
     /// Redis refuses a message, in these words.
     pub(super) fn judge(&mut self, seq: u64, error: &[u8], now: Instant) -> Verdict {
         self.paused_until.get_or_insert(now + PAUSE);
+        self.is_careful = true;
         let code = error.split(|byte| *byte == b' ').next();
         if code.is_some_and(|code| PASSING.contains(&code)) {
             return Verdict::Retry;
@@ -60,9 +63,16 @@ impl Refusals {
         Verdict::Retry
     }
 
-    /// Whether nothing is to be sent now.
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused_until.is_some()
+    /// Whether a message may be sent now; `is_idle` says that everything that was sent is answered.
+    /// After a pause it is one, until Redis takes one: if it took the second and not the first, their
+    /// order would be lost.
+    pub(super) fn allows(&self, is_idle: bool) -> bool {
+        self.paused_until.is_none() && (is_idle || !self.is_careful)
+    }
+
+    /// Redis has taken a message.
+    pub(super) fn accepted(&mut self) {
+        self.is_careful = self.paused_until.is_some();
     }
 
     /// Whether a pause has ended, which is said once. It does not end before everything that was sent
@@ -105,14 +115,26 @@ mod tests {
     fn a_pause_ends_once_and_not_before_all_is_answered() {
         let now = test_clock();
         let mut refusals = Refusals::default();
-        assert!(!refusals.is_paused());
+        assert!(refusals.allows(true) && refusals.allows(false));
         refusals.judge(1, b"BUSY", now);
         refusals.judge(2, b"BUSY", now + PAUSE / 2);
         assert_eq!(refusals.next_deadline(), Some(now + PAUSE));
         assert!(!refusals.pause_is_over(true, now + PAUSE / 2));
         assert!(!refusals.pause_is_over(false, now + PAUSE));
-        assert!(refusals.is_paused());
+        assert!(!refusals.allows(true));
         assert!(refusals.pause_is_over(true, now + PAUSE));
-        assert!(!refusals.is_paused() && !refusals.pause_is_over(true, now + PAUSE));
+        assert!(!refusals.pause_is_over(true, now + PAUSE));
+    }
+
+    #[test]
+    fn after_a_pause_one_message_is_sent_until_redis_takes_one() {
+        let now = test_clock();
+        let mut refusals = Refusals::default();
+        refusals.judge(1, b"BUSY", now);
+        refusals.accepted();
+        assert!(refusals.pause_is_over(true, now + PAUSE) && refusals.allows(true));
+        assert!(!refusals.allows(false), "it must be answered first");
+        refusals.accepted();
+        assert!(refusals.allows(false));
     }
 }

@@ -53,7 +53,10 @@ impl Traffic {
             queue: Queue::new(config.queue_bytes, config.queue_max_age),
             peers: Peers::new(),
             echoes: Echoes::new(config.delivery, config.echo_deadline, config.queue_bytes),
-            origins: Origins::new(),
+            origins: match config.mode {
+                Mode::PubSub => Origins::in_order(),
+                Mode::Stream => Origins::new(),
+            },
             tails: (config.mode == Mode::Stream).then(Tails::default),
             raw_echoes: RawEchoes::default(),
             said: 0,
@@ -197,7 +200,8 @@ impl Traffic {
             Format::Raw => {
                 let dropped = self.queue.drop_sent();
                 news.dropped(Dropped::Raw, dropped);
-                self.raw_echoes.moved(self.sent_through() + 1, now);
+                let next = self.queue.first_unsent().unwrap_or(self.said + 1);
+                self.raw_echoes.moved(next, now);
             }
         }
     }
@@ -247,11 +251,13 @@ impl Traffic {
         }
     }
 
-    /// A heartbeat's number, and what is published of it. It says that all messages up to `sent` have
-    /// been sent before it.
-    pub(super) fn next_heartbeat(&mut self, sent: u64, now: Instant) -> (u64, Vec<u8>) {
+    /// A heartbeat's number, and what is published of it: the last message that Redis has
+    /// acknowledged, with all before it. What it has not may be sent again, and whoever took it for
+    /// missing would not take it any more.
+    pub(super) fn next_heartbeat(&mut self, now: Instant) -> (u64, Vec<u8>) {
         let beat = self.peers.next_heartbeat(now);
-        let last = sent.to_be_bytes();
+        let acked = self.queue.first_unacked();
+        let last = acked.map_or(self.said, |seq| seq - 1).to_be_bytes();
         let mut bytes = Vec::new();
         let envelope = Envelope {
             kind: MessageKind::Binary,
@@ -269,16 +275,6 @@ impl Traffic {
             .encode(&mut bytes)
             .expect("the default room has a name");
         (beat, bytes)
-    }
-
-    /// The last message that has been sent on this connection, or acknowledged, with all before it.
-    pub(super) fn sent_through(&self) -> u64 {
-        self.queue.first_unsent().map_or(self.said, |seq| seq - 1)
-    }
-
-    /// The last message that has been acknowledged, with all before it.
-    pub(super) fn acked_through(&self) -> u64 {
-        self.queue.first_unacked().map_or(self.said, |seq| seq - 1)
     }
 
     /// The number of the last message that was said.

@@ -22,9 +22,7 @@ impl PubSub {
         };
         carrier.subscribed(gate, desk.now);
         if !is_current {
-            // The connection before may have messages on their way that are not acknowledged.
-            let sent = desk.traffic.acked_through();
-            let beat = self.send_heartbeat(link, sent, desk);
+            let beat = self.send_heartbeat(link, desk);
             if let Some(carrier) = self.carrier(link) {
                 carrier.marker = Some(beat);
             }
@@ -74,6 +72,7 @@ impl PubSub {
             Some(0) => self.give_up(link, Loss::Unsubscribed, desk),
             Some(count) => {
                 self.subscribers = u64::try_from(count).ok();
+                self.refusals.accepted();
                 desk.traffic.acked(seq, desk.news);
                 if self.is_current(link) {
                     desk.traffic.heard_until(seq);

@@ -14,7 +14,6 @@ use super::channels::{Channel, Channels};
 use super::config::BackplaneConfig;
 use super::dialler::Dialler;
 use super::engine::{Desk, Engine};
-use super::link::Link;
 use super::links::Links;
 use super::loss::Loss;
 use super::pace::Pace;
@@ -173,16 +172,15 @@ impl PubSub {
         if !desk.traffic.peers.is_heartbeat_due(now) {
             return;
         }
-        let sent = desk.traffic.sent_through();
-        self.send_heartbeat(link, sent, desk);
+        self.send_heartbeat(link, desk);
         let name = self.channels.messages.as_bytes();
         let args: [&[u8]; 3] = [b"PUBSUB", self.channels.count(), name];
         desk.links.send(link, Request::CountSubscribers, &args, now);
         desk.links.send(link, Request::Role, &[b"HELLO", b"3"], now);
     }
 
-    fn send_heartbeat(&self, link: LinkId, sent: u64, desk: &mut Desk<'_>) -> u64 {
-        let (beat, bytes) = desk.traffic.next_heartbeat(sent, desk.now);
+    fn send_heartbeat(&self, link: LinkId, desk: &mut Desk<'_>) -> u64 {
+        let (beat, bytes) = desk.traffic.next_heartbeat(desk.now);
         let control = self.channels.control.as_bytes();
         let args = [self.channels.publish(), control, &bytes];
         let request = Request::Heartbeat { beat };
@@ -348,12 +346,11 @@ impl Engine for PubSub {
             self.pace.begin(desk.traffic.said());
             desk.traffic.peers.link_up(now);
         }
-        let is_idle = desk.links.get(link).is_some_and(Link::is_idle);
-        if self.refusals.pause_is_over(is_idle, now) {
+        if self.refusals.pause_is_over(desk.links.is_idle(link), now) {
             desk.traffic.queue.rewind();
         }
         while desk.links.has_room(link)
-            && !self.refusals.is_paused()
+            && self.refusals.allows(desk.links.is_idle(link))
             && let Some(seq) = desk.traffic.queue.first_unsent()
             && self.pace.allows(seq, now)
             && let Some(entry) = desk.traffic.next_unsent(desk.news)
@@ -376,9 +373,8 @@ impl Engine for PubSub {
         let sending = sending.filter(|link| links.has_room(*link));
         let unsent = sending.and_then(|_| traffic.queue.first_unsent());
         let pace = unsent.and_then(|seq| self.pace.next_deadline(seq));
-        let is_idle = |link: &LinkId| links.get(*link).is_some_and(Link::is_idle);
         let pause = sending
-            .filter(is_idle)
+            .filter(|link| links.is_idle(*link))
             .and_then(|_| self.refusals.next_deadline());
         gates
             .chain(drain)

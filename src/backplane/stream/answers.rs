@@ -116,6 +116,7 @@ impl Stream {
         }
         let id = id(reply).ok_or(Loss::Unexpected("no ID after XADD"))?;
         self.is_full = false;
+        self.refusals.accepted();
         if let Some(entry) = desk.traffic.acked(seq, desk.news) {
             self.ring.push(id, entry, desk.now);
         }
@@ -148,6 +149,7 @@ impl Stream {
         match (reply.as_error(), reply.as_int()) {
             (Some(error), _) => self.refused(link, seq, error, desk),
             (None, Some(_)) => {
+                self.refusals.accepted();
                 desk.traffic.acked(seq, desk.news);
                 Ok(())
             }

@@ -29,7 +29,6 @@ use super::config::{BackplaneConfig, Format};
 use super::dialler::Dialler;
 use super::engine::{Desk, Engine};
 use super::event::Event;
-use super::link::Link;
 use super::links::Links;
 use super::loss::Loss;
 use super::pace::Pace;
@@ -195,10 +194,7 @@ impl Stream {
         if !desk.traffic.peers.is_heartbeat_due(now) {
             return;
         }
-        // Not what was merely sent: it may be refused for a while, and whoever waits for it in vain
-        // gives it up.
-        let sent = desk.traffic.acked_through();
-        let (beat, bytes) = desk.traffic.next_heartbeat(sent, now);
+        let (beat, bytes) = desk.traffic.next_heartbeat(now);
         let control = self.channels.control.as_bytes();
         let args = [self.channels.publish(), control, &bytes];
         desk.links
@@ -332,12 +328,11 @@ impl Engine for Stream {
         let Some(link) = self.sender() else {
             return;
         };
-        let is_idle = desk.links.get(link).is_some_and(Link::is_idle);
-        if self.refusals.pause_is_over(is_idle, now) {
+        if self.refusals.pause_is_over(desk.links.is_idle(link), now) {
             desk.traffic.queue.rewind();
         }
         while desk.links.has_room(link)
-            && !self.refusals.is_paused()
+            && self.refusals.allows(desk.links.is_idle(link))
             && let Some(seq) = desk.traffic.queue.first_unsent()
             && self.pace.allows(seq, now)
             && let Some(entry) = desk.traffic.next_unsent(desk.news)
@@ -366,9 +361,8 @@ impl Engine for Stream {
         let sending = sender.filter(|link| links.has_room(*link));
         let unsent = sending.and_then(|_| traffic.queue.first_unsent());
         let pace = unsent.and_then(|seq| self.pace.next_deadline(seq));
-        let is_idle = |link: &LinkId| links.get(*link).is_some_and(Link::is_idle);
         let pause = sending
-            .filter(is_idle)
+            .filter(|link| links.is_idle(*link))
             .and_then(|_| self.refusals.next_deadline());
         [dial, reader, heartbeat, pace, pause]
             .into_iter()
