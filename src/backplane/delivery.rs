@@ -85,6 +85,11 @@ impl Delivery {
         }
     }
 
+    /// Whether this server has said it.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self.0, Source::Own(_))
+    }
+
     /// Who does not hear it: what [`Backplane::publish`](super::Backplane::publish) was told.
     pub fn exempt(&self) -> Option<u64> {
         match &self.0 {

@@ -247,9 +247,10 @@ impl Backplane {
         !self.news.inbox.is_empty()
     }
 
-    /// Whether so much waits that links are not read; whoever can should say less as well.
+    /// Whether so much of what this server has said waits to be heard that nobody here should say
+    /// more. Where others have said much, links [are not read](Self::wants_input).
     pub fn is_full(&self) -> bool {
-        self.news.inbox.is_full()
+        self.news.inbox.is_full_of_own()
     }
 
     /// The next thing to write to the log.

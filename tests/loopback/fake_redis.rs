@@ -83,6 +83,7 @@ impl Talk {
         stream.set_nodelay(true).expect("it is TCP");
         let patience = Some(DEADLINE);
         stream.set_read_timeout(patience).expect("it is not zero");
+        stream.set_write_timeout(patience).expect("it is not zero");
         Self::new(stream)
     }
 

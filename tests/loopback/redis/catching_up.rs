@@ -1,6 +1,7 @@
 //! Much to hear at once, after a break: who reads it is not slow.
 
 use std::io::Read;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use fanfare::Disconnect;
@@ -16,6 +17,10 @@ const LEN: usize = 1000;
 
 /// What a client's kernel holds for it: little, so that it matters whether the client reads.
 const RECEIVE_BUFFER: usize = 32 * 1024;
+
+/// What a client that takes its time reads at once, and how long it pauses then.
+const AT_ONCE: usize = 64 * 1024;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A client whose kernel holds little for it.
 fn open_small(server: &Running) -> Peer {
@@ -46,16 +51,19 @@ fn heard() -> Vec<u8> {
     frames.flatten().collect()
 }
 
-/// Reads all of it as fast as it comes, in order.
-fn read_all(peer: &mut Peer, expected: &[u8]) {
-    let mut buffer = vec![0; 64 * 1024];
+/// Reads all of it in order, and after each so many bytes pauses as long as is said.
+fn read_all(peer: &mut Peer, expected: &[u8], pause: Duration) {
+    let mut buffer = vec![0; AT_ONCE];
+    let (_never, pauses) = channel::<()>();
     for chunk in expected.chunks(buffer.len()) {
+        let _ = pauses.recv_timeout(pause);
         let buffer = &mut buffer[..chunk.len()];
         peer.stream.read_exact(buffer).expect("it is not dropped");
         assert!(*buffer == *chunk, "something else was heard");
     }
 }
 
+/// Slower than Redis speaks, and faster than is waited for in any case: 6 MB a second.
 #[test]
 fn who_reads_all_of_a_backlog_is_not_slow() {
     let (server, _fake, redis) = joined(|_| {});
@@ -65,7 +73,7 @@ fn who_reads_all_of_a_backlog_is_not_slow() {
     std::thread::scope(|scope| {
         for mut peer in peers {
             let heard = &heard;
-            scope.spawn(move || read_all(&mut peer, heard));
+            scope.spawn(move || read_all(&mut peer, heard, PAUSE));
         }
         redis.send(backlog);
     });
@@ -86,7 +94,7 @@ fn who_does_not_read_holds_nobody_up_for_long() {
     let voice = redis.voice.clone();
     let begun = now();
     let saying = std::thread::spawn(move || voice.send(backlog));
-    read_all(&mut peer, &heard);
+    read_all(&mut peer, &heard, Duration::ZERO);
     let took = begun.elapsed();
     saying.join().expect("the server reads");
     assert!(took < DEADLINE / 2, "{took:?}");
