@@ -51,6 +51,13 @@
 //! with a Close that scripts in browsers can see ([`HubConfig::reject_with`]); and whom it lets in
 //! may be allowed to listen alone, or for a while ([`Admission`]).
 //!
+//! # Many servers, one room
+//!
+//! With the feature `redis`, `ServerConfig::backplane` has all rooms shared with other servers
+//! through Redis: `config.backplane = Some("redis://127.0.0.1:6379".parse()?)`. What the hub, its
+//! handler, or a [`ServerHandle`] says to a room is heard by its members on all of them; what is
+//! said to one client is not. The module `backplane` is for loops of your own.
+//!
 //! # What is answered to a request
 //!
 //! | request | answer |
