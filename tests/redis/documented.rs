@@ -17,7 +17,7 @@ import os, socket
 
 class Redis:
     def publish(self, *words):
-        words = [b"PUBLISH", *(word if isinstance(word, bytes) else word.encode() for word in words)]
+        words = [word if isinstance(word, bytes) else word.encode() for word in ("PUBLISH", *words)]
         with socket.socket(socket.AF_UNIX) as redis:
             redis.connect(os.environ["REDIS_SOCKET"])
             redis.sendall(b"*%d\r\n" % len(words))
