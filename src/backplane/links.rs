@@ -224,3 +224,79 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::Target;
+    use crate::hub::test_clock;
+
+    fn links() -> (Links, BackplaneConfig, Endpoint, Instant) {
+        let to = Endpoint::Tcp("redis".to_owned(), 6379);
+        let config = BackplaneConfig::new(Target::Server(to.clone()));
+        let links = Links::new(&config, 1, RespLimits::new(1000, 1));
+        (links, config, to, test_clock())
+    }
+
+    fn actions(links: &mut Links) -> Vec<Action> {
+        std::iter::from_fn(|| links.next_action()).collect()
+    }
+
+    #[test]
+    fn a_place_is_free_when_the_driver_has_forgotten_who_had_it() {
+        let (mut links, config, to, now) = links();
+        let mut open = |links: &mut Links| {
+            let (errand, to) = (Errand::Serve, to.clone());
+            links.open(0, errand, to, &config, now).unwrap()
+        };
+        let first = open(&mut links);
+        assert_eq!(actions(&mut links).len(), 1);
+        links.close(first);
+        links.close(first);
+        let second = open(&mut links);
+        assert_ne!(
+            first.index(),
+            second.index(),
+            "the driver still has the first"
+        );
+        assert_eq!(actions(&mut links)[0], Action::Disconnect(first));
+        let third = open(&mut links);
+        assert_eq!(first.index(), third.index());
+        assert_ne!(first, third);
+        assert!(links.get(first).is_none() && links.get(third).is_some());
+        assert_eq!(links.owner(first), None);
+        links.close(first);
+        assert!(links.get(third).is_some(), "an old name closes nobody");
+        assert_eq!(links.forget(first), None);
+        assert!(links.get(third).is_some());
+    }
+
+    #[test]
+    fn what_the_driver_has_not_heard_of_is_not_mentioned() {
+        let (mut links, config, to, now) = links();
+        let link = links.open(0, Errand::Serve, to, &config, now).unwrap();
+        links.close(link);
+        assert!(actions(&mut links).is_empty());
+        assert_eq!(links.ids().count(), 0);
+    }
+
+    #[test]
+    fn both_sides_may_give_a_link_up_in_the_same_turn() {
+        let (mut links, config, to, now) = links();
+        let link = links.open(7, Errand::Serve, to, &config, now).unwrap();
+        assert_eq!(actions(&mut links).len(), 1);
+        links.close(link);
+        assert_eq!(links.forget(link), None, "it was given up here");
+        assert!(actions(&mut links).is_empty(), "the driver knows");
+    }
+
+    #[test]
+    fn there_are_no_more_links_than_places() {
+        let (mut links, config, to, now) = links();
+        for _ in 0..MAX_LINKS {
+            let opened = links.open(0, Errand::Serve, to.clone(), &config, now);
+            assert!(opened.is_some());
+        }
+        assert!(links.open(0, Errand::Serve, to, &config, now).is_none());
+    }
+}

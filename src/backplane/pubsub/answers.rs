@@ -95,6 +95,8 @@ impl PubSub {
             if let Some(why) = why.filter(|why| !matches!(why, Loss::Busy(_))) {
                 self.give_up(link, why, desk);
             }
+        } else if reply.as_int() == Some(0) {
+            self.give_up(link, Loss::Unsubscribed, desk);
         } else if self.is_current(link)
             && self.successor.is_none()
             && desk.traffic.peers.is_deaf(beat)

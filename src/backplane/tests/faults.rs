@@ -328,12 +328,19 @@ fn a_master_that_becomes_a_replica_is_left() {
 #[test]
 fn redis_that_is_busy_with_a_script_is_waited_for() {
     let mut world = World::joined(2);
-    world.redises[0]
-        .answers
-        .insert("PUBLISH", "-BUSY a script\r\n");
-    world.run_chatting(3 * SECOND, 5);
-    assert_eq!(world.nodes[0].connects, 1, "the subscription stays");
-    world.redises[0].answers.clear();
+    // Some messages are on their way whenever a script begins or ends.
+    for wire in world.nodes.iter_mut().flat_map(Node::all_wires) {
+        wire.delay = 3;
+    }
+    for _ in 0..5 {
+        world.run_chatting(501, 2);
+        world.redises[0]
+            .answers
+            .insert("PUBLISH", "-BUSY a script\r\n");
+        world.run_chatting(503, 2);
+        assert_eq!(world.nodes[0].connects, 1, "the subscription stays");
+        world.redises[0].answers.clear();
+    }
     world.run_chatting(3 * SECOND, 5);
     world.run(100);
     world.check_all();
@@ -387,4 +394,76 @@ fn a_server_that_was_stopped_itself_judges_nobody() {
     world.run_chatting(2 * SECOND, 5);
     assert_eq!(world.nodes[0].connects, 1);
     assert_eq!(world.lost(1, 0), 0);
+}
+
+#[test]
+fn a_subscription_that_is_gone_is_noticed_by_who_is_counted() {
+    let mut world = World::joined(2);
+    for client in world.redises[0].clients.values_mut() {
+        client.channels.clear();
+    }
+    world.say(0, "0:0");
+    world.run(SECOND);
+    assert_eq!(world.nodes[0].connects, 2);
+    // Whoever says nothing notices by its heartbeat.
+    world.run(7 * SECOND);
+    assert_eq!(world.nodes[1].connects, 2);
+    assert_eq!(world.lost(0, 0), 0);
+    world.check_own(0);
+    assert_eq!(world.health(0), Health::Up);
+}
+
+#[test]
+fn a_long_message_on_a_thin_line_is_no_stall() {
+    let mut world = World::joined(2);
+    for wire in world.nodes[0].all_wires() {
+        wire.rate = Some(70);
+    }
+    let long = format!("0:{}", "0".repeat(300_000));
+    world.say(0, &long);
+    world.run(6 * SECOND);
+    assert_eq!(world.nodes[1].texts(), [long.as_str()]);
+    assert_eq!(world.nodes[0].connects, 1);
+    assert!(!world.nodes[0].events.contains(&Event::Stalled));
+}
+
+#[test]
+fn a_message_that_makes_redis_hang_up_does_so_a_few_times() {
+    let mut world = World::joined(2);
+    world.redises[0].hangs_up = Some("0:1");
+    for text in ["0:0", "0:1", "0:2"] {
+        world.say(0, text);
+        world.run(20);
+    }
+    world.run(20 * SECOND);
+    assert_eq!(world.nodes[1].texts(), ["0:0", "0:2"]);
+    assert_eq!(world.nodes[0].texts(), ["0:0", "0:1", "0:2"]);
+    assert_eq!(world.nodes[0].connects, 6);
+    assert_eq!(world.metric(1, "gap_messages_total"), 1);
+}
+
+#[test]
+fn what_waits_for_the_old_connection_is_bounded() {
+    let mut world = World::joined(2);
+    world.nodes[1].max_read = 1 << 20;
+    hole_connection(&mut world, 1, true);
+    world.run(3 * SECOND);
+    assert_eq!(world.nodes[1].wires.len(), 2);
+    let long = "x".repeat(60_000);
+    for index in 0..200 {
+        world.say(0, &format!("0:{index} {long}"));
+        world.run(5);
+    }
+    let backplane = &world.nodes[1].backplane;
+    let is_full = |link: &LinkId| !backplane.wants_input(*link);
+    assert_eq!(backplane.links().filter(is_full).count(), 1);
+    let wires = world.nodes[1].wires.values().filter(|wire| !wire.is_holed);
+    let chunks = wires.flat_map(|wire| &wire.to_node.chunks);
+    let waiting: usize = chunks.map(|(_, bytes)| bytes.len()).sum();
+    assert!(waiting > 6_000_000, "{waiting}");
+    hole_connection(&mut world, 1, false);
+    world.run(SECOND);
+    assert_eq!(world.nodes[1].heard.len(), 200);
+    assert_eq!(world.nodes[1].wires.len(), 1);
+    assert_eq!(world.metric(1, "gap_messages_total"), 0);
 }

@@ -32,6 +32,22 @@ struct Wire {
     is_holed: bool,
     /// Milliseconds on the way.
     delay: u64,
+    /// Bytes in a millisecond towards Redis, if the line is thin.
+    rate: Option<usize>,
+}
+
+impl Wire {
+    /// Sends bytes on their way to Redis.
+    fn send(&mut self, ms: u64, bytes: Vec<u8>) {
+        let Some(rate) = self.rate else {
+            return self.to_redis.push(ms + self.delay, bytes);
+        };
+        let last = self.to_redis.chunks.back().map(|(at, _)| *at);
+        let begin = last.unwrap_or_default().max(ms + self.delay);
+        for (at, piece) in (begin + 1..).zip(bytes.chunks(rate)) {
+            self.to_redis.push(at, piece.to_vec());
+        }
+    }
 }
 
 /// What a node's clients heard.
@@ -183,7 +199,7 @@ impl Node {
                 continue;
             };
             self.backplane.written(link, bytes.len(), now);
-            wire.to_redis.push(ms + wire.delay, bytes);
+            wire.send(ms, bytes);
         }
     }
 }
@@ -362,6 +378,7 @@ impl World {
                         to_node: Pipe::default(),
                         is_holed: node.is_holed,
                         delay: node.delay,
+                        rate: None,
                     };
                     node.wires.insert(link, wire);
                     node.backplane.connected(link, now);
@@ -435,6 +452,12 @@ impl World {
                     is_busy |= !output.is_empty();
                     wire.to_node.push(ms + wire.delay, output);
                 }
+            }
+        }
+        for redis in &mut self.redises {
+            for client in std::mem::take(&mut redis.hung_up) {
+                redis.clients.remove(&client);
+                is_busy = true;
             }
         }
         is_busy

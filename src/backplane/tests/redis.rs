@@ -34,6 +34,8 @@ pub(super) struct Redis {
     pub(super) answers_once: Vec<(&'static str, &'static str)>,
     /// Messages that end so are refused.
     pub(super) refuses: Option<&'static str>,
+    /// Messages that end so are refused, and whoever sends them is cut off.
+    pub(super) hangs_up: Option<&'static str>,
     /// Where the channels are, if not here.
     pub(super) moved: Option<&'static str>,
     /// Channels that swallow what is published, for those who have subscribed.
@@ -45,6 +47,8 @@ pub(super) struct Redis {
     /// All that was published, ever: channel and payload.
     pub(super) published: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) clients: BTreeMap<usize, Client>,
+    /// Clients that are cut off as soon as their output has left.
+    pub(super) hung_up: Vec<usize>,
     next_client: usize,
 }
 
@@ -66,12 +70,14 @@ impl Redis {
             answers: BTreeMap::new(),
             answers_once: Vec::new(),
             refuses: None,
+            hangs_up: None,
             moved: None,
             is_deaf: false,
             masters: BTreeMap::new(),
             accepted: 0,
             published: Vec::new(),
             clients: BTreeMap::new(),
+            hung_up: Vec::new(),
             next_client: 0,
         }
     }
@@ -96,6 +102,9 @@ impl Redis {
             let Some(client) = self.clients.get_mut(&id) else {
                 return;
             };
+            if self.hung_up.contains(&id) {
+                return;
+            }
             let Some(command) = client.decoder.decode(&mut input).unwrap() else {
                 return;
             };
@@ -147,6 +156,15 @@ impl Redis {
             .is_some_and(|refused| payload.ends_with(refused.as_bytes()))
         {
             client.output.extend_from_slice(b"-ERR no\r\n");
+            return;
+        }
+        if self
+            .hangs_up
+            .is_some_and(|refused| payload.ends_with(refused.as_bytes()))
+        {
+            let error = b"-ERR Protocol error: invalid bulk length\r\n";
+            client.output.extend_from_slice(error);
+            self.hung_up.push(id);
             return;
         }
         if let (Some(node), "SSUBSCRIBE" | "SPUBLISH") = (self.moved, name.as_str()) {
