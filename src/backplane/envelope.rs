@@ -139,8 +139,8 @@ impl<'e> Envelope<'e> {
         Ok(Parsed::Envelope(envelope))
     }
 
-    /// Whether what was published names no origin, whatever else is in it: nobody could tell that it
-    /// comes twice. Looks at no more than that.
+    /// Whether what was published names no origin, whatever else is in it: nobody could tell that
+    /// it comes twice. Looks at no more than that.
     pub fn is_anonymous(bytes: &[u8]) -> bool {
         let origin = MAGIC.len() + 2..MAGIC.len() + 2 + 8;
         !bytes.starts_with(&MAGIC)

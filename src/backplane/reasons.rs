@@ -80,8 +80,8 @@ pub(super) enum Dropped {
     Full,
     /// It has waited for too long.
     Age,
-    /// It was on its way when the connection was lost, and is raw: nobody could tell whether it comes
-    /// twice.
+    /// It was on its way when the connection was lost, and is raw: nobody could tell whether it
+    /// comes twice.
     Raw,
     /// Redis refuses it: it is too long for it, for instance.
     Refused,

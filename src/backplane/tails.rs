@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Servers whose word is kept at most; that of others is forgotten, and what they lose at the end is
-/// not noticed before they say something more.
+/// Servers whose word is kept at most; that of others is forgotten, and what they lose at the end
+/// is not noticed before they say something more.
 const MAX_TAILS: usize = 4096;
 
 /// What others say they have sent, where heartbeats overtake messages: these come in a stream, and
@@ -25,8 +25,8 @@ impl Tails {
         }
     }
 
-    /// The stream was read to the end that it had at this time. What was said before is known to have
-    /// come, or to be missing.
+    /// The stream was read to the end that it had at this time. What was said before is known to
+    /// have come, or to be missing.
     pub(super) fn reached_end(&mut self, asked_at: Instant) -> Vec<(u64, u64)> {
         self.is_at_end = true;
         let mut settled = Vec::new();

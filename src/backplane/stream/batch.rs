@@ -3,8 +3,8 @@
 /// The most. More take longer to come, and bring no more in a second.
 const MAX_COUNT: usize = 128;
 
-/// The fewest that are asked for whatever their length, at first and at the most when messages may be
-/// very long.
+/// The fewest that are asked for whatever their length, at first and at the most when messages may
+/// be very long.
 const MIN_MAX_COUNT: usize = 16;
 
 /// What the entries of one reply may amount to, in bytes, if there are no more than
@@ -14,8 +14,8 @@ const MAX_REPLY: usize = 32 * 1024 * 1024;
 /// What the entries of one reply should amount to, in bytes. They go to all clients at once.
 const TARGET: usize = 512 * 1024;
 
-/// How many entries are asked for at once: as many as make a handy reply, by the length of those that
-/// came last.
+/// How many entries are asked for at once: as many as make a handy reply, by the length of those
+/// that came last.
 #[derive(Debug)]
 pub(super) struct Batch {
     count: usize,

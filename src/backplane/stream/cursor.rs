@@ -17,10 +17,10 @@ const MAX_AWAY: Duration = Duration::from_secs(30);
 /// How far a stream has been read: what to ask for next, what has been missed, and what is not read
 /// yet.
 ///
-/// Three things may go wrong with a stream under a reader, and all are seen here. It is trimmed before
-/// it was read: what is gone is counted. It is behind what was read, since another Redis has taken
-/// over or it was deleted: who waits for younger entries waits in vain, so it is read again from its
-/// end on. The reader is too far behind: it goes on near the end, and counts.
+/// Three things may go wrong with a stream under a reader, and all are seen here. It is trimmed
+/// before it was read: what is gone is counted. It is behind what was read, since another Redis has
+/// taken over or it was deleted: who waits for younger entries waits in vain, so it is read again
+/// from its end on. The reader is too far behind: it goes on near the end, and counts.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
     /// The youngest entry that was read; `None` until it is known where the stream ends.
@@ -57,9 +57,9 @@ impl Cursor {
         self.added
     }
 
-    /// There is a connection, which says this of the stream, or that there is none. Reading begins at
-    /// the stream's end, once and for all; then it goes back a little, since the reader was `away`
-    /// for so long. Returns how many entries have been missed.
+    /// There is a connection, which says this of the stream, or that there is none. Reading begins
+    /// at the stream's end, once and for all; then it goes back a little, since the reader was
+    /// `away` for so long. Returns how many entries have been missed.
     pub(super) fn resume(
         &mut self,
         stream: Option<&StreamInfo>,
@@ -78,8 +78,8 @@ impl Cursor {
         self.check(stream, away, max_behind)
     }
 
-    /// The stream is like this, or is no more; everything that was asked for before has been read. It
-    /// was asked `since` so long ago the last time. Returns how many entries have been missed.
+    /// The stream is like this, or is no more; everything that was asked for before has been read.
+    /// It was asked `since` so long ago the last time. Returns how many entries have been missed.
     pub(super) fn check(
         &mut self,
         stream: Option<&StreamInfo>,

@@ -40,11 +40,11 @@ use super::traffic::Traffic;
 /// A stream, on two connections: one for commands and for what is published beside the stream, and
 /// one that waits for entries ([`Reader`]).
 ///
-/// Readers go on where they were, so what is added while one is away is not lost on it. A Redis that
-/// comes back without what it has acknowledged, as one that writes nothing to disk does or a replica
-/// that was behind, is given it once more: each server keeps what it has added lately, looks for it
-/// after each connection, and adds what is gone again before anything new. Who has read it knows it
-/// by its number.
+/// Readers go on where they were, so what is added while one is away is not lost on it. A Redis
+/// that comes back without what it has acknowledged, as one that writes nothing to disk does or a
+/// replica that was behind, is given it once more: each server keeps what it has added lately,
+/// looks for it after each connection, and adds what is gone again before anything new. Who has
+/// read it knows it by its number.
 #[derive(Debug)]
 pub(super) struct Stream {
     channels: Channels,
@@ -117,8 +117,8 @@ impl Stream {
             .map(|command| command.link)
     }
 
-    /// The youngest entry that the stream is known to have had: a stream that has not come so far is
-    /// another one.
+    /// The youngest entry that the stream is known to have had: a stream that has not come so far
+    /// is another one.
     fn witness(&self) -> StreamId {
         let added = self.ring.newest(0).map(|acked| acked.id);
         self.last.max(added.unwrap_or_default())
@@ -261,8 +261,8 @@ impl Engine for Stream {
         match parts.into_iter().nth(2).and_then(Value::into_bytes) {
             Some(bytes) => {
                 let beat = desk.traffic.hear(channel, bytes, desk.news, desk.now);
-                // Not before: whoever takes subscriptions and brings nothing would be called without
-                // a pause.
+                // Not before: whoever takes subscriptions and brings nothing would be called
+                // without a pause.
                 if beat.is_some() {
                     self.dialler.succeeded(desk.now);
                 }
@@ -272,8 +272,8 @@ impl Engine for Stream {
     }
 
     fn stalled(&mut self, link: LinkId, desk: &mut Desk<'_>) {
-        // Nothing is lost with it: what is not acknowledged is added again, and reading goes on where
-        // it was.
+        // Nothing is lost with it: what is not acknowledged is added again, and reading goes on
+        // where it was.
         self.give_up(link, Loss::Stalled, desk);
     }
 

@@ -24,8 +24,8 @@ const BLOCK: Duration = Duration::from_secs(1);
 /// How often it is asked how the stream is.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The least time between two readings that bring nothing, whatever Redis thinks of waiting; and how
-/// soon it is looked again whether there is place for more.
+/// The least time between two readings that bring nothing, whatever Redis thinks of waiting; and
+/// how soon it is looked again whether there is place for more.
 const REST: Duration = Duration::from_millis(10);
 
 /// Who reads a stream, on a connection of its own: `XREAD` waits there, and nothing that is sent

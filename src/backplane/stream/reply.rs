@@ -57,8 +57,8 @@ pub(super) fn is_no_stream(error: &[u8]) -> bool {
     error.starts_with(b"ERR no such key")
 }
 
-/// The entries in the reply to `XREAD` of one stream; none if it has waited in vain. `None` if it is
-/// something else.
+/// The entries in the reply to `XREAD` of one stream; none if it has waited in vain. `None` if it
+/// is something else.
 pub(super) fn read(reply: Value) -> Option<Vec<Item>> {
     match reply {
         Value::Null => Some(Vec::new()),

@@ -3,9 +3,9 @@
 use super::id::StreamId;
 use super::reply::StreamInfo;
 
-/// The search for what of the ring a stream has lost, newest first: a Redis that fails loses its end,
-/// so that whatever survives has survived with all before it. Each step is a question to Redis, and
-/// they double their distance, then halve it: about 30 for the longest ring.
+/// The search for what of the ring a stream has lost, newest first: a Redis that fails loses its
+/// end, so that whatever survives has survived with all before it. Each step is a question to
+/// Redis, and they double their distance, then halve it: about 30 for the longest ring.
 #[derive(Debug)]
 pub(super) struct Search {
     /// How many there are.
@@ -26,8 +26,8 @@ impl Search {
         }
     }
 
-    /// The one to look at next, counted from the newest of all; `None` when it is known how many are
-    /// lost.
+    /// The one to look at next, counted from the newest of all; `None` when it is known how many
+    /// are lost.
     pub(super) fn next(&self) -> Option<usize> {
         match self.survivor {
             Some(survivor) => (self.lost < survivor).then(|| usize::midpoint(self.lost, survivor)),
@@ -51,8 +51,8 @@ impl Search {
 }
 
 /// Whether an entry that the stream had may be gone since the stream was trimmed, which is no loss:
-/// all before it are gone too. Not so in a stream that was begun anew. `added` says how many entries
-/// it was known to have had, and `max_length` to how many we trim it.
+/// all before it are gone too. Not so in a stream that was begun anew. `added` says how many
+/// entries it was known to have had, and `max_length` to how many we trim it.
 pub(super) fn is_trimmed(
     id: StreamId,
     stream: Option<&StreamInfo>,

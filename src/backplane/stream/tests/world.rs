@@ -171,7 +171,8 @@ impl World {
         node.hear(now);
     }
 
-    /// A client of a server says the next of its numbers: `1.7` is the seventh of the second server.
+    /// A client of a server says the next of its numbers: `1.7` is the seventh of the second
+    /// server.
     pub(super) fn say_next(&mut self, index: usize) {
         let number = self.nodes[index].said.len();
         self.say(index, &format!("{index}.{number}"));
