@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{panic, thread};
 
 use super::plan::Plan;
@@ -78,6 +79,7 @@ fn keep_panics() {
 /// The seed, what failed, and the fewest steps that were found to fail.
 pub(crate) fn report(seed: u64, plan: &Plan, failure: &str) -> String {
     let (shrunk, failure) = shrink(plan, failure);
+    retell(&shrunk);
     let mut text = format!("seed {seed}: {failure}\n{:?}\n", shrunk.settings);
     for step in &shrunk.steps {
         // Writing to a String cannot fail.
@@ -85,6 +87,18 @@ pub(crate) fn report(seed: u64, plan: &Plan, failure: &str) -> String {
     }
     text + &format!("{} of {} steps\n", shrunk.steps.len(), plan.steps.len())
 }
+
+/// Lets a plan happen once more, and prints what happens, if somebody wants to read it.
+fn retell(plan: &Plan) {
+    if variable("TRACE").is_some() {
+        IS_TOLD.store(true, Ordering::Relaxed);
+        let _ = attempt(plan);
+        IS_TOLD.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Whether worlds print what happens in them.
+pub(crate) static IS_TOLD: AtomicBool = AtomicBool::new(false);
 
 fn shrink(plan: &Plan, failure: &str) -> (Plan, String) {
     let mut best = (plan.clone(), failure.to_owned());

@@ -37,8 +37,10 @@ impl World {
             Peer::Redis(server) => server,
             Peer::Sentinel => return self.execute_at_sentinel(id, words),
         };
-        let is_greeted = conn.session.is_greeted;
-        assert!(is_greeted || name == "HELLO", "{name} before HELLO");
+        if !conn.session.is_greeted && name != "HELLO" {
+            assert!(conn.session.is_refused, "{name} before HELLO");
+            return self.reply(id, Reply::error("NOAUTH Authentication required."));
+        }
         if let Some(refusal) = self.refusal(server, name) {
             self.take_note_of_refusal(words);
             return self.reply(id, Reply::error(refusal));
@@ -107,6 +109,8 @@ impl World {
         let is_known = self.conns[&id].session.is_greeted;
         if !is_known && (!is_right || redis.refuses == Some(Refusal::Password)) {
             let error = "WRONGPASS invalid username-password pair or user is disabled.";
+            let conn = self.conns.get_mut(&id).expect("it asks");
+            conn.session.is_refused = true;
             return self.reply(id, Reply::error(error));
         }
         let role = if redis.is_replica {

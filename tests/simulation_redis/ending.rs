@@ -62,6 +62,10 @@ impl World {
 
     /// Each node says something in each room so many times, and all hear it.
     fn say_everywhere(&mut self, times: usize) {
+        // A small queue has no room for what is said on end, nor has a short stream.
+        let is_narrow = self.settings.queue < 3000 || self.settings.is_narrow();
+        let millis = if is_narrow { 60 } else { 2 };
+        let pause = Duration::from_millis(millis);
         let mut said: Vec<Key> = Vec::new();
         for _ in 0..times {
             for node in &mut self.nodes {
@@ -71,7 +75,7 @@ impl World {
                 said.extend(rooms.clone().map(|i| (life.who, begin + i)));
                 life.to_say.extend(rooms.map(|room| (room, 10)));
             }
-            self.run(Duration::from_millis(2));
+            self.run(pause);
         }
         self.run(HEARING);
         let lives = self.nodes.iter().flat_map(|node| &node.life);

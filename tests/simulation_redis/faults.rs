@@ -81,7 +81,11 @@ impl World {
                     self.reset_all(server);
                 }
             }
-            Fault::Trim { keep } => self.remove(|stream| stream.entries.len().saturating_sub(keep)),
+            Fault::Trim { keep } => {
+                self.is_trimmed = true;
+                self.ledger.may_disorder = true;
+                self.remove(|stream| stream.entries.len().saturating_sub(keep));
+            }
             Fault::Delete => {
                 self.remove(|stream| stream.entries.len());
                 self.servers[self.leader].streams.clear();

@@ -63,7 +63,7 @@ pub(crate) struct Settings {
     pub(crate) op_timeout: Duration,
     pub(crate) stream_maxlen: u64,
     pub(crate) catchup_max: u64,
-    /// Bytes that Redis keeps for one who does not read before it hangs up.
+    /// Bytes that Redis keeps for a subscriber who does not read before it hangs up.
     pub(crate) output_limit: usize,
     /// Whether Redis counts what was ever added to a stream, as it does since 7.0.
     pub(crate) counts_added: bool,
@@ -175,6 +175,9 @@ pub(crate) enum Refusal {
     Permission,
 }
 
+/// Entries of a short stream, at most; all that is ever said is less than a long one.
+const NARROW: u64 = 10_000;
+
 /// Everything there is.
 pub(crate) const ALL: usize = usize::MAX;
 
@@ -267,6 +270,12 @@ impl Settings {
         config
     }
 
+    /// Whether entries of the stream may be gone before everybody has read them, since it is short
+    /// or skipped.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.stream_maxlen < NARROW || self.catchup_max < NARROW
+    }
+
     fn new(dice: &mut Dice) -> Self {
         let millis = |dice: &mut Dice, from: &[u64]| Duration::from_millis(dice.pick(from));
         let temper = dice.pick(&[
@@ -279,10 +288,10 @@ impl Settings {
             Temper::Rough,
         ]);
         let is_calm = temper == Temper::Calm;
-        let is_stream = dice.percent(0);
+        let is_stream = dice.percent(50);
         let is_raw = !is_stream && dice.percent(10);
         let has_shards = !is_raw && dice.percent(10);
-        let has_room = temper == Temper::Late || dice.percent(60);
+        let has_room = temper != Temper::Rough || dice.percent(60);
         let is_wide = temper != Temper::Rough || dice.percent(70);
         Self {
             temper,
@@ -316,7 +325,7 @@ impl Settings {
             stream_maxlen: if is_wide {
                 100_000
             } else {
-                dice.pick(&[1, 50, 200])
+                dice.pick(&[20, 50, 200])
             },
             catchup_max: if is_wide {
                 100_000
@@ -414,11 +423,17 @@ fn rough(settings: &Settings, dice: &mut Dice) -> Fault {
             },
             skew: dice.pick(&[0, 0, 3000, -3000, -60_000]),
         },
-        9..=10 => Fault::Failover {
-            lost: dice.pick(&[0, 1, 10, 60]),
-            stagger: dice.pick(&[0, 10, 1000, 4000]),
-            is_split: dice.percent(40),
-        },
+        9..=10 => {
+            let is_split = dice.percent(40);
+            // Who goes back reads the last five seconds once more: a split that lasts longer loses
+            // what only the other half has heard.
+            let longest = if is_split { 1000 } else { 4000 };
+            Fault::Failover {
+                lost: dice.pick(&[0, 1, 10, 60]),
+                stagger: dice.pick(&[0, 10, 1000, 4000]).min(longest),
+                is_split,
+            }
+        }
         11 => Fault::Demote,
         12..=13 => Fault::Refuse {
             what: dice.pick(&[

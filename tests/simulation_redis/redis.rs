@@ -63,6 +63,8 @@ pub(crate) struct Session {
     /// What has come and is no whole command.
     pub(crate) input: Vec<u8>,
     pub(crate) is_greeted: bool,
+    /// Whether it was told that its password is wrong.
+    pub(crate) is_refused: bool,
     pub(crate) database: u32,
     /// Names of channels, and whether they are sharded.
     pub(crate) channels: Vec<(Vec<u8>, bool)>,

@@ -17,7 +17,7 @@ pub(crate) struct Stream {
     pub(crate) last: Id,
     /// Entries that were ever added.
     pub(crate) added: usize,
-    max_deleted: Id,
+    last_removed: Id,
 }
 
 /// An entry: its ID, and fields and values by turns.
@@ -54,7 +54,7 @@ impl Stream {
         let count = count.min(self.entries.len());
         let removed: Vec<Entry> = self.entries.drain(..count).collect();
         if let Some(last) = removed.last() {
-            self.max_deleted = self.max_deleted.max(last.id);
+            self.last_removed = self.last_removed.max(last.id);
         }
         removed
     }
@@ -68,7 +68,7 @@ impl Stream {
         if let Some(first) = lost.front() {
             // What was deleted before is the least that it knows of.
             let last = replica.entries.back().map(|entry| entry.id);
-            replica.last = last.unwrap_or(replica.max_deleted).min(first.id);
+            replica.last = last.unwrap_or(replica.last_removed).min(first.id);
         }
         replica
     }
@@ -84,9 +84,5 @@ impl Stream {
         let start = self.entries.partition_point(|entry| entry.id < first);
         let entries = self.entries.range(start..);
         entries.take_while(move |entry| entry.id <= last)
-    }
-
-    pub(crate) fn max_deleted(&self) -> Id {
-        self.max_deleted
     }
 }

