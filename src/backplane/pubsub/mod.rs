@@ -371,7 +371,9 @@ impl Engine for PubSub {
         let sending = self.sender().filter(|link| !links.is_stalled(*link));
         let heartbeat = sending.and_then(|_| traffic.peers.heartbeat_due());
         let sending = sending.filter(|link| links.has_room(*link));
-        let unsent = sending.and_then(|_| traffic.queue.first_unsent());
+        let unsent = sending
+            .filter(|_| !self.refusals.is_paused())
+            .and_then(|_| traffic.queue.first_unsent());
         let pace = unsent.and_then(|seq| self.pace.next_deadline(seq));
         let pause = sending
             .filter(|link| links.is_idle(*link))

@@ -359,7 +359,9 @@ impl Engine for Stream {
         let reader = sender.and_then(|_| self.reader.next_deadline());
         let heartbeat = sender.and_then(|_| traffic.peers.heartbeat_due());
         let sending = sender.filter(|link| links.has_room(*link));
-        let unsent = sending.and_then(|_| traffic.queue.first_unsent());
+        let unsent = sending
+            .filter(|_| !self.refusals.is_paused())
+            .and_then(|_| traffic.queue.first_unsent());
         let pace = unsent.and_then(|seq| self.pace.next_deadline(seq));
         let pause = sending
             .filter(|link| links.is_idle(*link))
