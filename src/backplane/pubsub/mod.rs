@@ -274,7 +274,11 @@ impl Engine for PubSub {
         let Some(channel) = self.channels.recognise(name) else {
             return;
         };
-        let Some(bytes) = parts.into_iter().nth(2).and_then(Value::into_bytes) else {
+        let bytes = match parts.into_iter().nth(2) {
+            Some(Value::Null) => return desk.traffic.hear_too_long(desk.news),
+            part => part.and_then(Value::into_bytes),
+        };
+        let Some(bytes) = bytes else {
             return self.give_up(link, Loss::Unexpected("a message without bytes"), desk);
         };
         if self.is_current(link) {

@@ -12,7 +12,12 @@ pub(super) enum BulkKind {
     String,
     Error,
     Verbatim,
+    /// A string that is too long to be kept.
+    Passed,
 }
+
+/// The longest string that is passed over, in bytes: Redis takes none that is longer, by default.
+pub(super) const MAX_PASSED: usize = 512 * 1024 * 1024;
 
 /// Before so many bytes a verbatim string says what it is: three letters and a colon.
 const FORMAT: usize = 4;
@@ -26,7 +31,7 @@ impl BulkKind {
     /// The shortest one, in bytes.
     pub(super) fn min_len(self) -> usize {
         match self {
-            Self::String | Self::Error => 0,
+            Self::String | Self::Error | Self::Passed => 0,
             Self::Verbatim => FORMAT,
         }
     }
@@ -37,7 +42,9 @@ impl BulkKind {
 pub(super) struct Bulk {
     kind: BulkKind,
     len: usize,
-    /// Never takes more memory than twice what has arrived, or [`MAX_AHEAD`], or `len`.
+    /// How many bytes of it have arrived.
+    arrived: usize,
+    /// These, unless they are passed over. Never takes more memory than twice what has arrived, or [`MAX_AHEAD`], or `len`.
     pub(super) bytes: Vec<u8>,
     /// Bytes of the line end behind it that have arrived.
     ended: usize,
@@ -48,6 +55,7 @@ impl Bulk {
         Self {
             kind,
             len,
+            arrived: 0,
             bytes: Vec::new(),
             ended: 0,
         }
@@ -55,13 +63,16 @@ impl Bulk {
 
     /// Takes what belongs to it from the front of `input`; its value, if that was all.
     pub(super) fn take(&mut self, input: &mut &[u8]) -> Result<Option<Value>, RespError> {
-        let (piece, rest) = input.split_at(input.len().min(self.len - self.bytes.len()));
+        let (piece, rest) = input.split_at(input.len().min(self.len - self.arrived));
         if !piece.is_empty() {
-            self.make_room(piece.len());
-            self.bytes.extend_from_slice(piece);
+            if !matches!(self.kind, BulkKind::Passed) {
+                self.make_room(piece.len());
+                self.bytes.extend_from_slice(piece);
+            }
+            self.arrived += piece.len();
             *input = rest;
         }
-        if self.bytes.len() < self.len {
+        if self.arrived < self.len {
             return Ok(None);
         }
         while let Some(expected) = LINE_END.get(self.ended) {
@@ -89,6 +100,7 @@ impl Bulk {
         Ok(match self.kind {
             BulkKind::String => Value::Bulk(bytes),
             BulkKind::Error => Value::Error(bytes),
+            BulkKind::Passed => Value::Null,
             BulkKind::Verbatim => match *bytes {
                 [first, second, third, b':', ..] => {
                     bytes.drain(..FORMAT);

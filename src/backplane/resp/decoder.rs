@@ -1,7 +1,7 @@
 //! Bytes in pieces, values out.
 
 use super::aggregate::{Aggregate, AggregateKind};
-use super::bulk::Bulk;
+use super::bulk::{Bulk, BulkKind};
 use super::error::RespError;
 use super::head::{Head, is_type};
 use super::limits::RespLimits;
@@ -105,7 +105,9 @@ impl Decoder {
         match head {
             Head::Whole(value) => Ok(self.place(value)),
             Head::Bulk(kind, len) => {
-                self.charge(len.saturating_add(2))?;
+                if !matches!(kind, BulkKind::Passed) {
+                    self.charge(len.saturating_add(2))?;
+                }
                 self.bulk = Some(Bulk::new(kind, len));
                 Ok(None)
             }

@@ -21,7 +21,8 @@ pub enum RespError {
     InvalidScalar,
     /// A verbatim string without a format of three letters.
     InvalidVerbatim,
-    /// A bulk string over [`RespLimits::max_bulk`](super::RespLimits::max_bulk).
+    /// A bulk string that is too long even to be passed over, or an error or a verbatim string over
+    /// [`RespLimits::max_bulk`](super::RespLimits::max_bulk).
     BulkTooLong,
     /// A bulk string that does not end where its length says.
     BulkNotEnded,

@@ -1,7 +1,7 @@
 //! The first line of a value: what it is, and how much of it follows.
 
 use super::aggregate::AggregateKind;
-use super::bulk::BulkKind;
+use super::bulk::{BulkKind, MAX_PASSED};
 use super::error::RespError;
 use super::limits::RespLimits;
 use super::value::Value;
@@ -70,7 +70,11 @@ impl Head {
 fn bulk(kind: BulkKind, digits: &[u8], limits: &RespLimits) -> Result<Head, RespError> {
     let len = length(digits)?;
     if len > limits.max_bulk {
-        return Err(RespError::BulkTooLong);
+        // Somebody's message: it must not be what ends every connection that it comes on.
+        return match kind {
+            BulkKind::String if len <= MAX_PASSED => Ok(Head::Bulk(BulkKind::Passed, len)),
+            _ => Err(RespError::BulkTooLong),
+        };
     }
     if len < kind.min_len() {
         return Err(RespError::InvalidVerbatim);

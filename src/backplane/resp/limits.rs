@@ -14,7 +14,8 @@ pub struct RespLimits {
     pub max_elements: usize,
     /// One line without its end, in bytes: all that is neither a bulk nor an aggregate. 64 KiB.
     pub max_line: usize,
-    /// One bulk string, in bytes. The longest message and 64 KiB, for its envelope and the room.
+    /// One bulk string, in bytes. The longest message and 64 KiB, for its envelope and the room. A
+    /// longer one is passed over, and [`Value::Null`] stands in its place; over 512 MiB none is.
     pub max_bulk: usize,
     /// One value with all that is in it: its bytes as they arrive, and as many again for each value
     /// in it as a [`Value`] takes, so that small ones are not held for nothing. Enough for the

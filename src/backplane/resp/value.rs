@@ -3,7 +3,7 @@
 /// A reply, a push, or a part of one. Attributes are not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// `_`, and the `$-1` and `*-1` of RESP 2: nothing.
+    /// `_`, and the `$-1` and `*-1` of RESP 2: nothing. And a bulk string that is too long for us.
     Null,
     /// `+`: a short string without line ends, such as `OK`.
     Simple(Vec<u8>),

@@ -91,7 +91,7 @@ impl Stream {
             // Another entry may have got its ID.
             let is_there = acked.is_some_and(|acked| {
                 let mut found = found.iter().filter(|item| item.id == acked.id);
-                found.any(|item| item.bytes == acked.entry.envelope())
+                found.any(|item| item.bytes.as_deref() == Some(acked.entry.envelope()))
             });
             search.learn(is_there);
         }

@@ -258,7 +258,11 @@ impl Engine for Stream {
         let Some(channel) = self.channels.recognise(name) else {
             return;
         };
-        match parts.into_iter().nth(2).and_then(Value::into_bytes) {
+        let bytes = match parts.into_iter().nth(2) {
+            Some(Value::Null) => return desk.traffic.hear_too_long(desk.news),
+            part => part.and_then(Value::into_bytes),
+        };
+        match bytes {
             Some(bytes) => {
                 let beat = desk.traffic.hear(channel, bytes, desk.news, desk.now);
                 // Not before: whoever takes subscriptions and brings nothing would be called

@@ -283,7 +283,8 @@ impl Reader {
         }
         let items = read(reply).ok_or(Loss::Unexpected("no entries after XREAD"))?;
         let (count, asked) = (items.len(), self.batch.count());
-        let bytes = items.iter().map(|item| item.bytes.len()).sum();
+        let lens = items.iter().flat_map(|item| &item.bytes).map(Vec::len);
+        let bytes = lens.sum();
         for item in items {
             self.hear(item, desk);
         }
@@ -307,12 +308,18 @@ impl Reader {
 
     fn hear(&mut self, item: Item, desk: &mut Desk<'_>) {
         self.cursor.read(item.id);
-        if Envelope::is_anonymous(&item.bytes) && !self.raw.see(item.id) {
+        let is_anonymous = item.bytes.as_deref().is_none_or(Envelope::is_anonymous);
+        if is_anonymous && !self.raw.see(item.id) {
             desk.news.metrics.duplicates += 1;
             return;
         }
-        desk.traffic
-            .hear(Channel::Messages, item.bytes, desk.news, desk.now);
+        match item.bytes {
+            Some(bytes) => {
+                desk.traffic
+                    .hear(Channel::Messages, bytes, desk.news, desk.now);
+            }
+            None => desk.traffic.hear_too_long(desk.news),
+        }
     }
 }
 

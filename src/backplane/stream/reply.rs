@@ -12,8 +12,8 @@ pub(super) const FIELD: &[u8] = b"m";
 pub(super) struct Item {
     /// What the stream calls it.
     pub(super) id: StreamId,
-    /// The message: an envelope, or none.
-    pub(super) bytes: Vec<u8>,
+    /// The message: an envelope, or none. `None` if it is so long that nobody has kept it.
+    pub(super) bytes: Option<Vec<u8>>,
 }
 
 /// What `XINFO STREAM` says.
@@ -90,7 +90,10 @@ fn item(entry: Value) -> Option<Item> {
     if index >= values.len() {
         return None;
     }
-    let bytes = values.swap_remove(index).into_bytes()?;
+    let bytes = match values.swap_remove(index) {
+        Value::Null => None,
+        value => Some(value.into_bytes()?),
+    };
     Some(Item { id, bytes })
 }
 
@@ -167,7 +170,7 @@ mod tests {
             *2\r\n$3\r\n2-0\r\n*4\r\n$1\r\nk\r\n$1\r\nc\r\n$1\r\nl\r\n$1\r\nm\r\n";
         let expected = [(1, 0, b"a"), (1, 1, b"b"), (2, 0, b"c")].map(|(ms, seq, bytes)| Item {
             id: at(ms, seq),
-            bytes: bytes.to_vec(),
+            bytes: Some(bytes.to_vec()),
         });
         assert_eq!(read(decode(reply)), Some(expected.to_vec()));
         assert_eq!(

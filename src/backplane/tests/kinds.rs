@@ -73,6 +73,8 @@ fn what_is_not_believed_is_counted_and_hurts_nobody() {
     for wrong in [b"\xFFWB\x02".as_slice(), b"\xFFWB\x01", b"01234567890"] {
         publish(&mut world, "websocket-broadcast", wrong);
     }
+    // So long a message is not even read, and takes the connection with it no more than others.
+    publish(&mut world, "websocket-broadcast", &[b'x'; 100_000]);
     publish(&mut world, "websocket-broadcast:ctl", b"hi");
     publish(&mut world, "something-else", b"hi");
     assert!(world.nodes[0].heard.is_empty());
@@ -82,8 +84,8 @@ fn what_is_not_believed_is_counted_and_hurts_nobody() {
     let now = world.now();
     let mut metrics = String::new();
     world.nodes[0].backplane.write_metrics(&mut metrics, now);
-    for reason in ["version", "length", "size"] {
-        let line = format!("fanfare_redis_rejected_total{{reason=\"{reason}\"}} 1\n");
+    for (reason, count) in [("version", 1), ("length", 1), ("size", 2)] {
+        let line = format!("fanfare_redis_rejected_total{{reason=\"{reason}\"}} {count}\n");
         assert!(metrics.contains(&line), "{metrics}");
     }
 }

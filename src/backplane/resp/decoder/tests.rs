@@ -465,9 +465,9 @@ fn a_bulk_string_has_a_bound_that_is_seen_at_its_head() {
     };
     assert_eq!(error(limits, b"$10\r\n0123456789\r\n"), None);
     for head in [
-        b"$11\r\n".as_slice(),
-        b"!11\r\n",
+        b"!11\r\n".as_slice(),
         b"=11\r\n",
+        b"$536870913\r\n",
         b"$18446744073709551615\r\n",
         b"$18446744073709551616\r\n",
         b"$99999999999999999999999999999\r\n",
@@ -475,6 +475,37 @@ fn a_bulk_string_has_a_bound_that_is_seen_at_its_head() {
         assert_eq!(error(limits, head), Some(RespError::BulkTooLong));
     }
     assert_eq!(RespLimits::new(1 << 20, 1).max_bulk, (1 << 20) + 65_536);
+}
+
+#[test]
+fn a_bulk_string_that_is_too_long_is_passed_over() {
+    let limits = RespLimits {
+        max_bulk: 10,
+        ..limits()
+    };
+    let stream = b"*2\r\n$11\r\n0123\r\n6789+\r\n$2\r\nhi\r\n:1\r\n";
+    let expected = vec![
+        Value::Array(vec![Value::Null, Value::Bulk(b"hi".to_vec())]),
+        Value::Integer(1),
+    ];
+    for size in [1, 3, stream.len()] {
+        assert_eq!(
+            hear(limits, stream.chunks(size)),
+            (expected.clone(), None, true)
+        );
+    }
+    let mut decoder = Decoder::new(limits);
+    let mut input = b"$536870912\r\n".as_slice();
+    assert_eq!(decoder.decode(&mut input), Ok(None));
+    let piece = vec![0; 1 << 20];
+    for _ in 0..512 {
+        assert_eq!(decoder.decode(&mut piece.as_slice()), Ok(None));
+    }
+    assert_eq!(decoder.bulk.as_ref().unwrap().bytes.capacity(), 0);
+    assert_eq!(
+        decoder.decode(&mut b"\r\n".as_slice()),
+        Ok(Some(Value::Null))
+    );
 }
 
 #[test]

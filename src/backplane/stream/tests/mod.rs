@@ -347,6 +347,29 @@ fn an_entry_that_nobody_believes_stops_nobody() {
 }
 
 #[test]
+fn an_entry_that_is_too_long_for_us_stops_nobody() {
+    let mut world = World::with(2, |config| config.max_message_size = 1000);
+    world.chat(3);
+    let long = vec![b'x'; 100_000];
+    world.redis.add(&long, world.now);
+    world.chat(3);
+    // Whoever comes back finds it again, and at the stream's front when asking how that is.
+    world.restart(|stream| stream.as_mut().unwrap().trim(7));
+    world.settle();
+    world.redis.publish(b"websocket-broadcast", &long);
+    world.chat(3);
+    world.pass(2 * SECOND);
+    world.assert_complete();
+    for node in 0..2 {
+        assert_eq!(world.metric(node, "rejected_total{reason=\"size\"}"), 2);
+        assert_eq!(
+            world.metric(node, "reconnects_total{reason=\"protocol\"}"),
+            0
+        );
+    }
+}
+
+#[test]
 fn without_a_redis_clients_hear_each_other_and_later_everybody() {
     let mut world = World::stopped(2, |_| {});
     world.chat(100);
