@@ -95,6 +95,12 @@ impl Peers {
         }
     }
 
+    /// Whether there has been a heartbeat of ours with this number. If not, somebody else speaks in our
+    /// name.
+    pub(super) fn has_sent(&self, beat: u64) -> bool {
+        (1..=self.beat).contains(&beat)
+    }
+
     /// Our own came back. Returns how long it took, if it is one that is timed.
     pub(super) fn echoed(&mut self, beat: u64, now: Instant) -> Option<Duration> {
         self.beat_echoed = self.beat_echoed.max(beat);
@@ -227,6 +233,26 @@ mod tests {
         assert_eq!(peers.next_deadline(), Some(now + PEER_TIMEOUT + MILLI));
         assert_eq!(peers.expire(now + PEER_TIMEOUT + MILLI), 1);
         assert_eq!((peers.count(), peers.next_deadline()), (0, None));
+    }
+
+    #[test]
+    fn only_what_was_sent_can_come_back() {
+        let (mut peers, now) = (Peers::new(), test_clock());
+        assert!(!peers.has_sent(0));
+        peers.link_up(now);
+        let beat = peers.next_heartbeat(now);
+        assert!(peers.has_sent(beat) && !peers.has_sent(beat + 1));
+    }
+
+    #[test]
+    fn strangers_that_fall_silent_one_by_one_are_not_told_one_by_one() {
+        let (mut peers, now) = (Peers::new(), test_clock());
+        (0..2000).for_each(|origin| peers.heard(origin, now + MILLI * origin as u32));
+        let mut told = 0;
+        for millis in 0..20_000 {
+            told += usize::from(peers.expire(now + MILLI * millis) > 0);
+        }
+        assert_eq!((told, peers.count()), (3, 0));
     }
 
     #[test]

@@ -345,6 +345,9 @@ impl Traffic {
             ..
         } = *heartbeat;
         if origin == self.origin {
+            if !self.peers.has_sent(seq) {
+                return None; // somebody else speaks in our name
+            }
             let took = self.peers.echoed(seq, now);
             // What comes as soon as a heartbeat does is a message if none has to be read before.
             if self.tails.as_ref().is_none_or(Tails::is_at_end)

@@ -128,6 +128,25 @@ fn somebody_who_speaks_in_our_name_is_not_believed() {
 }
 
 #[test]
+fn heartbeats_in_our_name_do_not_hide_that_ours_do_not_come_back() {
+    let mut world = World::joined(1);
+    let mut envelope = Vec::new();
+    let forged = Envelope {
+        kind: MessageKind::Binary,
+        is_control: true,
+        origin: 1000,
+        seq: u64::MAX,
+        room: "",
+        payload: &u64::MAX.to_be_bytes(),
+    };
+    forged.encode(&mut envelope).unwrap();
+    publish(&mut world, "websocket-broadcast:ctl", &envelope);
+    world.redises[0].is_deaf = true;
+    world.run(12 * SECOND);
+    assert!(world.metric(0, "reconnects_total{reason=\"deaf\"}") > 0);
+}
+
+#[test]
 fn those_who_prefer_it_hear_each_other_at_once() {
     let mut world = World::joined_with(2, |config| config.delivery = DeliveryOrder::Local);
     for node in &mut world.nodes {
