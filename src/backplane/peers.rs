@@ -12,6 +12,9 @@ const HURRY: Duration = Duration::from_millis(500);
 /// How long one is believed to be there that says nothing: three heartbeats.
 const PEER_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How often it is looked who is silent, at most: not whenever one of many strangers is.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Peers that are known at most. More are there, but not counted.
 const MAX_PEERS: usize = 4096;
 
@@ -132,7 +135,8 @@ impl Peers {
         }
         let before = self.heard.len();
         self.heard.retain(|_, heard| *heard + PEER_TIMEOUT > now);
-        self.silence = self.heard.values().min().map(|heard| *heard + PEER_TIMEOUT);
+        let oldest = self.heard.values().min();
+        self.silence = oldest.map(|heard| (*heard + PEER_TIMEOUT).max(now + LOOK_INTERVAL));
         before - self.heard.len()
     }
 
@@ -230,8 +234,10 @@ mod tests {
         assert_eq!(peers.next_deadline(), Some(now + PEER_TIMEOUT));
         assert_eq!(peers.expire(now + PEER_TIMEOUT.saturating_sub(MILLI)), 0);
         assert_eq!((peers.expire(now + PEER_TIMEOUT), peers.count()), (1, 1));
-        assert_eq!(peers.next_deadline(), Some(now + PEER_TIMEOUT + MILLI));
-        assert_eq!(peers.expire(now + PEER_TIMEOUT + MILLI), 1);
+        let next = now + PEER_TIMEOUT + LOOK_INTERVAL;
+        assert_eq!(peers.next_deadline(), Some(next));
+        assert_eq!(peers.expire(next.checked_sub(MILLI).unwrap()), 0);
+        assert_eq!(peers.expire(next), 1);
         assert_eq!((peers.count(), peers.next_deadline()), (0, None));
     }
 
