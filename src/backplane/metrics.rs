@@ -62,7 +62,8 @@ impl Metrics {
 
     /// Messages of ours will not reach Redis.
     pub(super) fn count_dropped(&mut self, why: Dropped, messages: u64) {
-        self.dropped[why as usize] += messages;
+        let dropped = &mut self.dropped[why as usize];
+        *dropped = dropped.saturating_add(messages);
     }
 
     /// A message from Redis is not believed.

@@ -37,6 +37,8 @@ pub(super) struct News {
     told_settings: Option<String>,
     /// When it may be said again that Redis stalls.
     stall_at: Option<Instant>,
+    /// When it may be said again that it has no memory left for a stream.
+    full_at: Option<Instant>,
 }
 
 impl News {
@@ -86,29 +88,34 @@ impl News {
     /// Messages of ours will not reach Redis.
     pub(super) fn dropped(&mut self, why: Dropped, messages: u64) {
         self.metrics.count_dropped(why, messages);
-        self.dropped[why as usize] += messages;
+        let dropped = &mut self.dropped[why as usize];
+        *dropped = dropped.saturating_add(messages);
     }
 
-    /// Messages of others have not come.
+    /// Messages of others have not come. Who makes up numbers may say that it was any number of them.
     pub(super) fn missing(&mut self, messages: u64) {
-        self.metrics.gaps += messages;
-        self.missing += messages;
+        self.metrics.gaps = self.metrics.gaps.saturating_add(messages);
+        self.missing = self.missing.saturating_add(messages);
     }
 
     /// Entries of a stream will not be read.
     pub(super) fn missed(&mut self, entries: u64) {
-        self.metrics.missed += entries;
-        self.missed += entries;
+        self.metrics.missed = self.metrics.missed.saturating_add(entries);
+        self.missed = self.missed.saturating_add(entries);
     }
 
-    /// Redis has no memory left for a stream.
-    pub(super) fn stream_is_full(&mut self) {
-        self.say(Event::StreamFull);
+    /// Redis has no memory left for a stream. At the limit it has some, and none, many times a second.
+    pub(super) fn stream_is_full(&mut self, now: Instant) {
+        if self.full_at.is_none_or(|at| at <= now) {
+            self.full_at = Some(now + DIGEST_INTERVAL);
+            self.say(Event::StreamFull);
+        }
     }
 
     /// Says what has been lost, if that was not done a moment ago.
     pub(super) fn advance(&mut self, now: Instant) {
-        let lost = self.missing + self.missed + self.dropped.iter().sum::<u64>();
+        let counts = self.dropped.into_iter().chain([self.missing, self.missed]);
+        let lost = counts.fold(0, u64::saturating_add);
         if lost == 0 || self.digest_at.is_some_and(|at| now < at) {
             return;
         }
@@ -159,6 +166,37 @@ mod tests {
         news.advance(now + DIGEST_INTERVAL);
         assert_eq!(news.next_event(), Some(Event::Missing { messages: 100 }));
         assert_eq!(news.metrics.gaps, 102);
+    }
+
+    #[test]
+    fn whoever_makes_up_numbers_makes_no_counter_begin_anew() {
+        let now = test_clock();
+        let mut news = News::default();
+        for _ in 0..2 {
+            news.missing(u64::MAX);
+            news.missed(u64::MAX);
+            news.dropped(Dropped::Full, u64::MAX);
+        }
+        news.advance(now);
+        assert_eq!(
+            (news.metrics.gaps, news.metrics.missed),
+            (u64::MAX, u64::MAX)
+        );
+        let messages = u64::MAX;
+        let said: Vec<_> = std::iter::from_fn(|| news.next_event()).collect();
+        assert!(said.contains(&Event::Missing { messages }), "{said:?}");
+    }
+
+    #[test]
+    fn a_stream_that_is_full_off_and_on_is_said_to_be_so_now_and_then() {
+        let now = test_clock();
+        let mut news = News::default();
+        let mut said = 0;
+        for millis in 0..15_000 {
+            news.stream_is_full(now + Duration::from_millis(millis));
+            said += usize::from(news.next_event().is_some());
+        }
+        assert_eq!(said, 2);
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Stream {
             return;
         };
         if !std::mem::replace(&mut self.is_full, true) {
-            desk.news.stream_is_full();
+            desk.news.stream_is_full(desk.now);
         }
         desk.news.metrics.diverted += 1;
         let messages = self.channels.messages.as_bytes();
