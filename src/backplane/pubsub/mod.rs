@@ -133,6 +133,10 @@ impl PubSub {
             desk.links.close(old.link);
             desk.news.metrics.count_lost(Loss::Stalled.reason());
         }
+        if overlap.is_some() && next.is_subscribed() {
+            // Both lead to the same Redis, and it was there all the time: so are the others.
+            next.stage = Stage::Open;
+        }
         self.overlap = overlap;
         let held = next.take_held();
         self.current = Some(next);

@@ -200,6 +200,44 @@ fn a_connection_that_never_answers_is_given_up_and_what_it_held_is_counted() {
 }
 
 #[test]
+fn who_takes_over_from_a_connection_that_lives_waits_for_nobody() {
+    let mut world = World::joined(2);
+    // How many there are is not said, so that the gate would stay shut for long.
+    world.redises[0].answers.insert("PUBSUB", ":0\r\n");
+    world.run_chatting(SECOND, 2);
+    hole_connection(&mut world, 1, true);
+    while world.nodes[1].wires.len() < 2 {
+        world.run_chatting(1, 2);
+    }
+    world.run_chatting(20, 2);
+    hole_connection(&mut world, 1, false);
+    for _ in 0..500 {
+        world.run_chatting(1, 2);
+        assert_ne!(world.health(1), Health::Down);
+    }
+    assert_eq!(world.nodes[1].wires.len(), 1);
+    world.run(500);
+    world.check_all();
+}
+
+#[test]
+fn a_stalled_connection_that_is_lost_behind_another_one_is_counted() {
+    let mut world = World::joined(1);
+    hole_connection(&mut world, 0, true);
+    world.nodes[0].is_refused = true;
+    world.run(3 * SECOND);
+    assert!(world.metric(0, "reconnects_total{reason=\"connect\"}") > 0);
+    while !world.nodes[0].dialling.is_empty() {
+        world.run(1);
+    }
+    let now = world.now();
+    let node = &mut world.nodes[0];
+    let (link, _) = node.wires.pop_first().unwrap();
+    node.backplane.disconnected(link, LinkFailure::Reset, now);
+    assert_eq!(world.metric(0, "reconnects_total{reason=\"reset\"}"), 1);
+}
+
+#[test]
 fn when_the_old_connection_answers_first_the_new_one_is_closed() {
     let mut world = World::joined(2);
     world.run_chatting(SECOND, 2);
