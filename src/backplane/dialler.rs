@@ -85,8 +85,9 @@ impl Dialler {
         self.not_before = desk.now + wait;
         let is_answer = matches!(why, Loss::Located(_));
         self.has_failed |= !is_answer && again != Again::Now;
-        if let Some(to) = self.dialled.take().filter(|_| !is_answer) {
-            desk.news.lost(why, &to, again == Again::Changed);
+        // It stays: one that was stalled may be lost after another that was tried beside it.
+        if let Some(to) = self.dialled.as_ref().filter(|_| !is_answer) {
+            desk.news.lost(why, to, again == Again::Changed);
         }
     }
 

@@ -386,6 +386,25 @@ fn redis_that_is_busy_with_a_script_is_waited_for() {
 }
 
 #[test]
+fn many_messages_that_are_refused_for_a_while_are_no_reason_to_run() {
+    let mut world = World::joined(1);
+    world.kill();
+    for index in 0..40 {
+        world.say(0, &format!("0:{index:060000}"));
+    }
+    world.redises[0]
+        .answers
+        .insert("PUBLISH", "-BUSY a script\r\n");
+    world.start();
+    // Each turn is looked at whether it waits for something.
+    world.run(5 * SECOND);
+    world.redises[0].answers.clear();
+    world.run(5 * SECOND);
+    world.check_all();
+    assert!(world.nodes[0].backplane.is_flushed());
+}
+
+#[test]
 fn a_message_that_redis_cannot_take_does_not_stop_the_others() {
     let mut world = World::joined(2);
     world.redises[0].refuses = Some("0:0");
@@ -414,25 +433,6 @@ fn echoes_that_follow_their_answers_are_echoes_too() {
     world.run_chatting(20 * SECOND, 5);
     world.run(100);
     world.check_all();
-}
-
-#[test]
-fn many_messages_that_are_refused_for_a_while_are_no_reason_to_run() {
-    let mut world = World::joined(1);
-    world.kill();
-    for index in 0..40 {
-        world.say(0, &format!("0:{index:060000}"));
-    }
-    world.redises[0]
-        .answers
-        .insert("PUBLISH", "-BUSY a script\r\n");
-    world.start();
-    // Each turn is looked at whether it waits for something.
-    world.run(5 * SECOND);
-    world.redises[0].answers.clear();
-    world.run(5 * SECOND);
-    world.check_all();
-    assert!(world.nodes[0].backplane.is_flushed());
 }
 
 #[test]
