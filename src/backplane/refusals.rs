@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 /// How long nothing is sent after a refusal.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often one message is refused without a good reason before it is dropped: there may be
-/// something in it that Redis cannot take, and all others wait behind it.
+/// How often one message is refused without a good reason, the first of all that are, before it is
+/// dropped: there may be something in it that Redis cannot take, and all others wait behind it.
 const MAX_REFUSALS: u32 = 5;
 
 /// Codes of errors that say nothing about the message: a script runs, a node is not ready yet, the
@@ -45,10 +45,12 @@ pub(super) enum Verdict {
 impl Refusals {
     /// Redis refuses a message, in these words.
     pub(super) fn judge(&mut self, seq: u64, error: &[u8], now: Instant) -> Verdict {
+        // Behind the first one others are refused too, and their time comes when that is gone.
+        let is_first = self.paused_until.is_none();
         self.paused_until.get_or_insert(now + PAUSE);
         self.is_careful = true;
         let code = error.split(|byte| *byte == b' ').next();
-        if code.is_some_and(|code| PASSING.contains(&code)) {
+        if !is_first || code.is_some_and(|code| PASSING.contains(&code)) {
             return Verdict::Retry;
         }
         let before = match self.last {
@@ -101,13 +103,23 @@ mod tests {
     fn what_cannot_be_taken_is_dropped_in_the_end() {
         let now = test_clock();
         let mut refusals = Refusals::default();
+        let mut judge = |seqs: &[u64], error: &[u8]| {
+            let verdicts = seqs.iter().map(|seq| refusals.judge(*seq, error, now));
+            let verdicts: Vec<_> = verdicts.collect();
+            assert!(refusals.pause_is_over(true, now + PAUSE));
+            verdicts
+        };
+        // What is refused behind it does not save it.
         for _ in 1..MAX_REFUSALS {
-            assert_eq!(refusals.judge(7, b"ERR no", now), Verdict::Retry);
+            assert_eq!(judge(&[7, 8], b"ERR no"), [Verdict::Retry; 2]);
         }
-        assert_eq!(refusals.judge(7, b"ERR no", now), Verdict::Drop);
-        assert_eq!(refusals.judge(8, b"ERR no", now), Verdict::Retry);
+        assert_eq!(judge(&[7, 8], b"ERR no"), [Verdict::Drop, Verdict::Retry]);
+        for _ in 1..MAX_REFUSALS {
+            assert_eq!(judge(&[8], b"ERR no"), [Verdict::Retry]);
+        }
+        assert_eq!(judge(&[8], b"ERR no"), [Verdict::Drop]);
         for _ in 0..100 {
-            assert_eq!(refusals.judge(9, b"BUSY a script", now), Verdict::Retry);
+            assert_eq!(judge(&[9], b"BUSY a script"), [Verdict::Retry]);
         }
     }
 
