@@ -169,7 +169,8 @@ impl Stream {
     fn open(&mut self, link: LinkId, lost: usize, desk: &mut Desk<'_>) {
         self.refusals.end_pause();
         desk.traffic.rewind(desk.news, desk.now);
-        for entry in self.ring.take_newest(lost) {
+        // From the newest on: each goes to the front of the queue, and nothing is moved for it.
+        for entry in self.ring.take_newest(lost).rev() {
             desk.traffic.replay(entry, desk.news, desk.now);
         }
         if lost > 0 {

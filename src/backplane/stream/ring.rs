@@ -79,7 +79,10 @@ impl Ring {
     }
 
     /// Takes the last `count` out, oldest first: what has to be added anew.
-    pub(super) fn take_newest(&mut self, count: usize) -> impl Iterator<Item = Rc<Entry>> + use<> {
+    pub(super) fn take_newest(
+        &mut self,
+        count: usize,
+    ) -> impl DoubleEndedIterator<Item = Rc<Entry>> + use<> {
         let kept = self.acked.len().saturating_sub(count);
         let taken = self.acked.split_off(kept);
         self.bytes -= taken.iter().map(|acked| acked.entry.cost()).sum::<usize>();
