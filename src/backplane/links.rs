@@ -159,13 +159,17 @@ impl Links {
 
     /// All links, in the order of the table.
     pub(super) fn ids(&self) -> impl Iterator<Item = LinkId> {
-        (0_u16..).zip(&self.slots).filter_map(|(index, slot)| {
-            let id = LinkId {
-                index,
-                generation: slot.generation,
-            };
-            matches!(slot.state, State::Used(..)).then_some(id)
-        })
+        (0..self.slots.len()).filter_map(|index| self.id(index))
+    }
+
+    /// The link at a place of the table, if there is one.
+    pub(super) fn id(&self, index: usize) -> Option<LinkId> {
+        let slot = self.slots.get(index)?;
+        let id = LinkId {
+            index: u16::try_from(index).ok()?,
+            generation: slot.generation,
+        };
+        matches!(slot.state, State::Used(..)).then_some(id)
     }
 
     /// Whose link this is; `None` if it is given up.

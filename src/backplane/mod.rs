@@ -186,10 +186,12 @@ impl Backplane {
 
     /// Fires what is due.
     pub fn advance(&mut self, now: Instant) {
-        for link in self.links.ids().collect::<Vec<_>>() {
-            let is_read = self.wants_input(link);
-            if let Some(link) = self.links.get_mut(link).filter(|_| !is_read) {
-                link.excuse(now);
+        for index in 0..self.links.len() {
+            if let Some(link) = self.links.id(index)
+                && !self.wants_input(link)
+                && let Some(unread) = self.links.get_mut(link)
+            {
+                unread.excuse(now);
             }
         }
         for index in 0..self.links.len() {
