@@ -36,7 +36,12 @@ impl BackplaneConfig {
         let shards = usize::from(self.shards.unwrap_or(1));
         let (messages, ring) = match self.mode {
             Mode::PubSub => (1, 0),
-            Mode::Stream => (stream::max_count(self.max_message_size), stream::MAX_RING),
+            Mode::Stream => {
+                // What goes past a stream without memory is written once more.
+                let diverted = self.queue_bytes.saturating_mul(SLACK);
+                let ring = stream::MAX_RING.saturating_add(diverted);
+                (stream::max_count(self.max_message_size), ring)
+            }
         };
         let value = RespLimits::new(self.max_message_size, messages).max_value;
         let link = Link::bytes(self.max_message_size)
