@@ -62,6 +62,5 @@ pub(super) fn located(reply: &Value) -> Option<Endpoint> {
         return None;
     };
     let port = port.as_str()?.parse().ok().filter(|port| *port != 0)?;
-    let host = host.as_str().filter(|host| !host.is_empty())?;
-    Some(Endpoint::Tcp(host.to_owned(), port))
+    Endpoint::named(host.as_str()?, port)
 }

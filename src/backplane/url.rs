@@ -175,6 +175,15 @@ impl fmt::Display for Target {
 }
 
 /// As it stands in a URL: `host:port`, `[::1]:6379`, `unix:///path`.
+impl Endpoint {
+    /// The one of which a peer says where it is; `None` if it cannot be anywhere. It gets into the
+    /// log, and to the resolver.
+    pub(super) fn named(host: &str, port: u16) -> Option<Self> {
+        let is_host = is_host_name(host) || host.parse::<Ipv6Addr>().is_ok();
+        is_host.then(|| Self::Tcp(host.to_owned(), port))
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -298,11 +307,15 @@ fn endpoint(text: &str, default_port: u16) -> Result<Endpoint, InvalidUrl> {
         Some((host, port)) => (host, port_of(port)?),
         None => (text, default_port),
     };
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if host.is_empty() || host.len() > MAX_HOST || !host.bytes().all(is_plain) {
+    if !is_host_name(host) {
         return Err(InvalidUrl::Host);
     }
     Ok(Endpoint::Tcp(host.to_owned(), port))
+}
+
+fn is_host_name(host: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=MAX_HOST).contains(&host.len()) && host.bytes().all(is_plain)
 }
 
 fn port_of(text: &str) -> Result<u16, InvalidUrl> {
@@ -350,6 +363,18 @@ fn decoded(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_peer_names_is_a_host_or_nothing() {
+        let long = "x".repeat(MAX_HOST + 1);
+        for host in ["10.0.0.1", "::1", "2001:db8::1", "redis-2.internal"] {
+            let named = Endpoint::named(host, 7).map(|endpoint| endpoint.to_string());
+            assert!(named.is_some_and(|text| text.contains(host)), "{host}");
+        }
+        for host in ["", "a b", "a\nb", "\u{1b}[31m", "a/b", "[::1]", "é", &long] {
+            assert_eq!(Endpoint::named(host, 7), None, "{host:?}");
+        }
+    }
 
     fn parsed(url: &str) -> BackplaneConfig {
         url.parse().unwrap_or_else(|error| panic!("{url}: {error}"))
