@@ -10,6 +10,9 @@ use super::resp::RespError;
 /// Bytes of a refusal by Redis that are shown.
 const MAX_SHOWN: usize = 160;
 
+/// Where an error begins to quote the command that it is about, which may be the password's.
+const QUOTE: &[u8] = b", with args";
+
 /// Why a link is given up, or was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Loss {
@@ -41,13 +44,17 @@ pub(super) enum Loss {
     UnknownMaster,
 }
 
-/// What Redis said when it refused: bytes from a peer, shown escaped and not beyond a limit.
+/// What Redis said when it refused: bytes from a peer, shown escaped and not beyond a limit, and
+/// without what it quotes of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal(Vec<u8>);
 
 impl Refusal {
     pub(super) fn new(text: &[u8]) -> Self {
-        Self(text[..text.len().min(MAX_SHOWN)].to_vec())
+        let mut windows = text.windows(QUOTE.len());
+        let len = windows.position(|window| window == QUOTE);
+        let len = len.unwrap_or(text.len()).min(MAX_SHOWN);
+        Self(text[..len].to_vec())
     }
 }
 
@@ -157,6 +164,6 @@ fn redirect(text: &[u8], from: &Endpoint) -> Option<Endpoint> {
         ("", Endpoint::Tcp(host, _)) => Some(Endpoint::Tcp(host.clone(), port)),
         // A node that does not know its own name.
         ("" | "?", _) => None,
-        _ => Some(Endpoint::Tcp(host.to_owned(), port)),
+        _ => Endpoint::named(host, port),
     }
 }

@@ -132,6 +132,16 @@ fn what_redis_says_is_shown_escaped_and_not_all_of_it() {
     assert!(line.len() < 260, "{line}");
 }
 
+/// A Redis before 6 does not know HELLO, and says what else it was told.
+#[test]
+fn what_redis_quotes_of_ours_is_not_shown() {
+    let quotes = "-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `app`, \
+                  `secret`, \r\n";
+    let (_, events) = answered("HELLO", quotes);
+    let line = events[0].to_string();
+    assert!(line.ends_with("unknown command `HELLO`"), "{line}");
+}
+
 #[test]
 fn a_wrong_password_is_told_apart_from_one_that_is_right_later() {
     let mut world = World::with(1, |config| {
