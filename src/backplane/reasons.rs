@@ -85,19 +85,11 @@ pub(super) enum Dropped {
     Raw,
     /// Redis refuses it: it is too long for it, for instance.
     Refused,
-    /// The server stopped first.
-    Stopped,
 }
 
 impl Dropped {
     /// All of them, in the order of their numbers.
-    pub(super) const ALL: [Self; 5] = [
-        Self::Full,
-        Self::Age,
-        Self::Raw,
-        Self::Refused,
-        Self::Stopped,
-    ];
+    pub(super) const ALL: [Self; 4] = [Self::Full, Self::Age, Self::Raw, Self::Refused];
 
     /// The word for it in metrics and in the log.
     pub(super) const fn label(self) -> &'static str {
@@ -106,7 +98,6 @@ impl Dropped {
             Self::Age => "age",
             Self::Raw => "raw",
             Self::Refused => "refused",
-            Self::Stopped => "stopped",
         }
     }
 }
