@@ -120,7 +120,7 @@ impl ServerConfig {
 
     #[cfg(feature = "redis")]
     fn check_backplane(&self) -> Result<(), HubConfigError> {
-        let Some(backplane) = &self.backplane else {
+        let Some(backplane) = self.backplane() else {
             return Ok(());
         };
         #[cfg(feature = "tls")]
@@ -132,12 +132,9 @@ impl ServerConfig {
                 "cannot speak TLS without the certificates of whom to believe",
             ));
         }
-        let backplane = BackplaneConfig {
-            max_message_size: self.hub.limits.max_message_size,
-            ..backplane.clone()
-        };
-        let check = backplane.check();
-        check.map_err(|error| HubConfigError::Backplane(error.summary()))
+        backplane
+            .check()
+            .map_err(|error| HubConfigError::Backplane(error.summary()))
     }
 }
 

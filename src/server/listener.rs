@@ -13,8 +13,6 @@ use socket2::{Domain, Protocol, SockRef, Type};
 use super::config::{ListenAddress, ServerConfig};
 use super::socket::Stream;
 use super::socket_file::SocketFile;
-#[cfg(feature = "redis")]
-use crate::backplane::BackplaneConfigError;
 use crate::hub::{HubConfigError, Peer};
 
 /// Connections that may wait to be accepted, if the kernel allows as many: a wave of them, such as
@@ -27,9 +25,6 @@ pub(super) const BACKLOG: i32 = 4096;
 pub enum BindError {
     /// The settings contradict each other.
     Config(HubConfigError),
-    /// Those of the backplane do.
-    #[cfg(feature = "redis")]
-    Backplane(BackplaneConfigError),
     /// An address cannot be listened at.
     Listen {
         /// As it was given.
@@ -45,8 +40,6 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            #[cfg(feature = "redis")]
-            Self::Backplane(error) => error.fmt(f),
             Self::Listen { address, error } => {
                 write!(f, "cannot listen on {address}: ")?;
                 match error.kind() {
@@ -65,8 +58,6 @@ impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Config(error) => Some(error),
-            #[cfg(feature = "redis")]
-            Self::Backplane(error) => Some(error),
             Self::Listen { error, .. } | Self::Loop(error) => Some(error),
         }
     }

@@ -156,10 +156,6 @@ impl Server {
     /// If the settings contradict each other, or an address cannot be listened at.
     pub fn bind(config: ServerConfig) -> Result<Self, BindError> {
         config.check().map_err(BindError::Config)?;
-        #[cfg(feature = "redis")]
-        if let Some(backplane) = config.backplane() {
-            backplane.check().map_err(BindError::Backplane)?;
-        }
         let poll = Poll::new().map_err(BindError::Loop)?;
         let mailbox = Mailbox::new(poll.registry(), WAKER, config.hub.limits.max_message_size)
             .map_err(BindError::Loop)?;
