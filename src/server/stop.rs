@@ -85,10 +85,9 @@ impl Server {
     /// 1. the hub [is not ready](crate::Hub::is_ready) any more, and everything goes on for
     ///    `drain_delay`, newcomers included;
     /// 2. the server stops listening, answers who has connected by then and asks within 250 ms, and
-    ///    closes its clients behind what is queued for them: evenly
-    ///    over `drain_time` with 1012, or all at once with 1001 if that is zero. If it shares rooms
-    ///    with other servers, it does not read its clients before that until all has been heard
-    ///    that was said, for 2 s at most;
+    ///    closes its clients behind what is queued for them: evenly over `drain_time` with 1012, or
+    ///    all at once with 1001 if that is zero. If it shares rooms with other servers, it does not
+    ///    read its clients before that until all has been heard that was said, for 2 s at most;
     /// 3. it waits for them to go, and again for other servers to be told, but no longer than
     ///    `shutdown_timeout` from now.
     ///
