@@ -74,21 +74,23 @@ impl Congestion {
         self.behind[0] + self.behind[1]
     }
 
-    fn is_any(&self, now: Instant) -> bool {
+    fn count_at(&self, now: Instant) -> usize {
         let [even, odd] = self.behind;
         let is_odd = self.period.get() % 2 == 1;
         let (newer, older) = if is_odd { (odd, even) } else { (even, odd) };
         let passed = now.saturating_duration_since(self.begun);
-        newer > 0 && passed < 2 * PERIOD || older > 0 && passed < PERIOD
+        let newer = if passed < 2 * PERIOD { newer } else { 0 };
+        let older = if passed < PERIOD { older } else { 0 };
+        newer + older
     }
 }
 
 impl Hub {
-    /// Whether open clients have not taken all that they were told, and took everything until a
-    /// second or two ago. A driver that has much to say should give them time then, but not for
-    /// ever: they may not want to.
-    pub fn is_congested(&self, now: Instant) -> bool {
-        self.congestion.is_any(now)
+    /// How many open clients have not taken all that they were told, and took everything until a
+    /// second or two ago. A driver that has much to say should give them time, but not for ever, and
+    /// less if they are few: they may not want to.
+    pub fn lately_behind(&self, now: Instant) -> usize {
+        self.congestion.count_at(now)
     }
 
     /// A client has not taken all that it was told.
@@ -118,12 +120,12 @@ mod tests {
     fn who_falls_behind_counts_until_it_has_caught_up() {
         let now = crate::hub::test_clock();
         let mut congestion = Congestion::new(now);
-        assert!(!congestion.is_any(now));
+        assert_eq!(congestion.count_at(now), 0);
         let [one, other] = [now, now + PERIOD / 2].map(|at| congestion.fell_behind(at));
         congestion.caught_up(one);
-        assert!(congestion.is_any(now + PERIOD));
+        assert_eq!(congestion.count_at(now + PERIOD), 1);
         congestion.caught_up(other);
-        assert!(!congestion.is_any(now + PERIOD));
+        assert_eq!(congestion.count_at(now + PERIOD), 0);
     }
 
     #[test]
@@ -132,13 +134,21 @@ mod tests {
         for begun in [now, now + PERIOD - Duration::from_millis(1)] {
             let mut congestion = Congestion::new(now);
             let behind = congestion.fell_behind(begun);
-            assert!(congestion.is_any(begun + PERIOD), "a period at least");
-            assert!(!congestion.is_any(begun + 2 * PERIOD), "and two at most");
+            assert_eq!(congestion.count_at(begun + PERIOD), 1, "a period at least");
+            assert_eq!(
+                congestion.count_at(begun + 2 * PERIOD),
+                0,
+                "and two at most"
+            );
             let next = congestion.fell_behind(begun + 2 * PERIOD);
             congestion.caught_up(behind);
-            assert!(congestion.is_any(begun + 2 * PERIOD), "the next one does");
+            assert_eq!(
+                congestion.count_at(begun + 2 * PERIOD),
+                1,
+                "the next one does"
+            );
             congestion.caught_up(next);
-            assert!(!congestion.is_any(begun + 2 * PERIOD));
+            assert_eq!(congestion.count_at(begun + 2 * PERIOD), 0);
         }
     }
 
@@ -148,9 +158,12 @@ mod tests {
         let mut congestion = Congestion::new(now);
         congestion.fell_behind(now);
         let later = now + 1_000_000 * PERIOD;
-        assert!(!congestion.is_any(later));
+        assert_eq!(congestion.count_at(later), 0);
         congestion.fell_behind(later);
-        assert!(congestion.is_any(later + PERIOD - Duration::from_millis(1)));
-        assert!(!congestion.is_any(later + 2 * PERIOD));
+        assert_eq!(
+            congestion.count_at(later + PERIOD - Duration::from_millis(1)),
+            1
+        );
+        assert_eq!(congestion.count_at(later + 2 * PERIOD), 0);
     }
 }

@@ -292,37 +292,45 @@ fn who_cannot_be_written_to_is_not_written_to_and_goes_if_it_says_nothing() {
 }
 
 #[test]
-fn a_hub_is_congested_while_somebody_has_lately_fallen_behind() {
+fn those_who_have_lately_fallen_behind_are_counted() {
     let mut world = World::new(|config| config.write_timeout = seconds(100));
     let [a, b, c] = [(); 3].map(|()| world.connect("/ws"));
     world.receive(a, &text("1"));
     world.flush(&[]);
-    assert!(!world.hub.is_congested(world.now));
+    assert_eq!(world.hub.lately_behind(world.now), 0);
     world.receive(a, &text("2"));
     world.flush(&[b, c]);
-    assert!(world.hub.is_congested(world.now));
+    assert_eq!(world.hub.lately_behind(world.now), 2);
     // One catches up, the other leaves.
     world.hub.writable(b);
     world.flush(&[]);
-    assert!(world.hub.is_congested(world.now));
+    assert_eq!(world.hub.lately_behind(world.now), 1);
     world.hub.hang_up(c, Disconnect::Gone);
     world.reap();
-    assert!(!world.hub.is_congested(world.now));
+    assert_eq!(world.hub.lately_behind(world.now), 0);
     // Who does not catch up is waited for a while.
     world.receive(a, &text("3"));
     world.flush(&[b]);
     world.pass(seconds(1));
-    assert!(world.hub.is_congested(world.now));
+    assert_eq!(world.hub.lately_behind(world.now), 1);
     world.pass(seconds(1));
-    assert!(!world.hub.is_congested(world.now));
+    assert_eq!(world.hub.lately_behind(world.now), 0);
     world.hub.writable(b);
     world.flush(&[b]);
-    assert!(!world.hub.is_congested(world.now), "it has not caught up");
+    assert_eq!(
+        world.hub.lately_behind(world.now),
+        0,
+        "it has not caught up"
+    );
     world.hub.writable(b);
     world.flush(&[]);
     world.receive(a, &text("4"));
     world.flush(&[b]);
-    assert!(world.hub.is_congested(world.now), "it had, and lags again");
+    assert_eq!(
+        world.hub.lately_behind(world.now),
+        1,
+        "it had, and lags again"
+    );
 }
 
 #[test]
@@ -334,5 +342,6 @@ fn who_is_given_up_is_not_waited_for() {
         world.land(a, &long);
         world.flush(&[b]);
     }
-    assert!(!world.hub.is_congested(world.now) && !world.hub.is_open(b));
+    assert_eq!(world.hub.lately_behind(world.now), 0);
+    assert!(!world.hub.is_open(b));
 }
