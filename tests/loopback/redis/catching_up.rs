@@ -108,7 +108,7 @@ fn one_of_two_who_does_not_read_is_waited_for_a_moment() {
     let control = time_to_hear(true);
     let took = time_to_hear(false);
     println!("{took:?}, and {control:?} alone");
-    assert!(took < 2 * control + Duration::from_millis(500), "{took:?}");
+    assert!(took < control + Duration::from_millis(500), "{took:?}");
 }
 
 /// Whoever reads nothing goes as ever, and holds up the others for a moment.
