@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::config::Endpoint;
+use super::envelope::EnvelopeError;
 use super::event::Event;
 use super::inbox::Inbox;
 use super::loss::Loss;
@@ -92,10 +93,15 @@ impl News {
         *dropped = dropped.saturating_add(messages);
     }
 
-    /// Messages of others have not come. Who makes up numbers may say that it was any number of them.
+    /// Messages of others have not come. Who makes up numbers may have any number of them missing.
     pub(super) fn missing(&mut self, messages: u64) {
         self.metrics.gaps = self.metrics.gaps.saturating_add(messages);
         self.missing = self.missing.saturating_add(messages);
+    }
+
+    /// What came from Redis is so long that nobody has kept it.
+    pub(super) fn too_long(&mut self) {
+        self.metrics.count_rejected(EnvelopeError::Size);
     }
 
     /// Entries of a stream will not be read.
@@ -104,7 +110,8 @@ impl News {
         self.missed = self.missed.saturating_add(entries);
     }
 
-    /// Redis has no memory left for a stream. At the limit it has some, and none, many times a second.
+    /// Redis has no memory left for a stream. At the limit it has some, and none, many times a
+    /// second.
     pub(super) fn stream_is_full(&mut self, now: Instant) {
         if self.full_at.is_none_or(|at| at <= now) {
             self.full_at = Some(now + DIGEST_INTERVAL);

@@ -98,8 +98,8 @@ impl Peers {
         }
     }
 
-    /// Whether there has been a heartbeat of ours with this number. If not, somebody else speaks in our
-    /// name.
+    /// Whether there has been a heartbeat of ours with this number. If not, somebody else speaks in
+    /// our name.
     pub(super) fn has_sent(&self, beat: u64) -> bool {
         (1..=self.beat).contains(&beat)
     }
@@ -253,7 +253,9 @@ mod tests {
     #[test]
     fn strangers_that_fall_silent_one_by_one_are_not_told_one_by_one() {
         let (mut peers, now) = (Peers::new(), test_clock());
-        (0..2000).for_each(|origin| peers.heard(origin, now + MILLI * origin as u32));
+        for origin in 0..2000_u32 {
+            peers.heard(origin.into(), now + MILLI * origin);
+        }
         let mut told = 0;
         for millis in 0..20_000 {
             told += usize::from(peers.expire(now + MILLI * millis) > 0);

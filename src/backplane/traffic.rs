@@ -8,7 +8,7 @@ use super::config::{BackplaneConfig, Format, Mode};
 use super::delivery::Delivery;
 use super::echoes::Echoes;
 use super::entry::Entry;
-use super::envelope::{Envelope, EnvelopeError, Parsed};
+use super::envelope::{Envelope, Parsed};
 use super::event::Event;
 use super::news::News;
 use super::origins::{Origins, Seen};
@@ -148,11 +148,6 @@ impl Traffic {
         let (room_len, payload_len) = (envelope.room.len(), envelope.payload.len());
         self.deliver(kind, bytes, room_len, payload_len, news);
         None
-    }
-
-    /// What came is so long that nobody has kept it.
-    pub(super) fn hear_too_long(&self, news: &mut News) {
-        news.metrics.count_rejected(EnvelopeError::Size);
     }
 
     /// Whether nothing in a message says whose it is: nobody could tell that it comes twice.

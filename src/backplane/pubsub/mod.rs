@@ -279,7 +279,7 @@ impl Engine for PubSub {
             return;
         };
         let bytes = match parts.into_iter().nth(2) {
-            Some(Value::Null) => return desk.traffic.hear_too_long(desk.news),
+            Some(Value::Null) => return desk.news.too_long(),
             part => part.and_then(Value::into_bytes),
         };
         let Some(bytes) = bytes else {

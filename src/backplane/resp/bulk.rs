@@ -44,7 +44,8 @@ pub(super) struct Bulk {
     len: usize,
     /// How many bytes of it have arrived.
     arrived: usize,
-    /// These, unless they are passed over. Never takes more memory than twice what has arrived, or [`MAX_AHEAD`], or `len`.
+    /// These, unless they are passed over. Never takes more memory than twice what has arrived, or
+    /// [`MAX_AHEAD`], or `len`.
     pub(super) bytes: Vec<u8>,
     /// Bytes of the line end behind it that have arrived.
     ended: usize,

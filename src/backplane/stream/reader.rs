@@ -318,7 +318,7 @@ impl Reader {
                 desk.traffic
                     .hear(Channel::Messages, bytes, desk.news, desk.now);
             }
-            None => desk.traffic.hear_too_long(desk.news),
+            None => desk.news.too_long(),
         }
     }
 }

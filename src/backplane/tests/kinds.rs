@@ -74,7 +74,7 @@ fn what_is_not_believed_is_counted_and_hurts_nobody() {
         publish(&mut world, "websocket-broadcast", wrong);
     }
     // So long a message is not even read, and takes the connection with it no more than others.
-    publish(&mut world, "websocket-broadcast", &[b'x'; 100_000]);
+    publish(&mut world, "websocket-broadcast", &vec![b'x'; 100_000]);
     publish(&mut world, "websocket-broadcast:ctl", b"hi");
     publish(&mut world, "something-else", b"hi");
     assert!(world.nodes[0].heard.is_empty());
