@@ -288,10 +288,10 @@ impl Engine for Stream {
         if self.reader.is_link(link) {
             self.reader.lost(&why, desk);
             match why {
-                // Both are to lead to the same place.
+                // Both lead to the same place.
                 Loss::Role(_) | Loss::Moved(_) => {
-                    if let Some(command) = &self.command {
-                        self.give_up(command.link, why, desk);
+                    if let Some(link) = self.sender() {
+                        self.give_up(link, why, desk);
                     }
                 }
                 // One of the two leads to another Redis: which, shows now.
@@ -305,6 +305,7 @@ impl Engine for Stream {
             }
         } else if self.command(link).is_some() {
             self.command = None;
+            self.reader.stay();
             self.dialler.lost(&why, desk);
         }
         self.settle(desk);
@@ -319,10 +320,10 @@ impl Engine for Stream {
             });
         }
         if self.sender().is_some() {
-            let witness = self.witness();
             self.ring.expire(desk.now);
-            self.reader.advance(witness, desk);
         }
+        let witness = self.witness();
+        self.reader.advance(witness, desk);
         self.settle(desk);
         self.pump(desk);
         self.advance_heartbeat(desk);
@@ -360,8 +361,8 @@ impl Engine for Stream {
 
     fn next_deadline(&self, traffic: &Traffic, links: &Links) -> Option<Instant> {
         let dial = self.command.is_none().then(|| self.dialler.next_deadline());
+        let reader = self.reader.next_deadline();
         let sender = self.sender();
-        let reader = sender.and_then(|_| self.reader.next_deadline());
         let heartbeat = sender.and_then(|_| traffic.peers.heartbeat_due());
         let sending = sender.filter(|link| links.has_room(*link));
         let unsent = sending

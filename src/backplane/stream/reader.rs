@@ -38,6 +38,8 @@ pub(super) struct Reader {
     link: Option<LinkId>,
     /// Where the link leads.
     to: Option<Endpoint>,
+    /// Whether the connection for commands leads there as well: then a link may be opened.
+    is_led: bool,
     stage: Stage,
     /// Whether the link has shown that it knows the stream.
     is_joined: bool,
@@ -84,6 +86,7 @@ impl Reader {
             key,
             link: None,
             to: None,
+            is_led: false,
             stage: Stage::Dialling,
             is_joined: false,
             backoff: Backoff::new(seed),
@@ -119,15 +122,21 @@ impl Reader {
             desk.links.close(link);
         }
         self.to = Some(to);
+        self.is_led = true;
         self.reset();
         self.not_before = desk.now;
         desk.traffic.fell_behind();
     }
 
+    /// There is no connection for commands: this one stays as long as it lasts.
+    pub(super) fn stay(&mut self) {
+        self.is_led = false;
+    }
+
     /// Opens the link if it is missing, and asks for more if it is time.
     pub(super) fn advance(&mut self, witness: StreamId, desk: &mut Desk<'_>) {
         match (&self.to, self.link) {
-            (Some(to), None) if self.not_before <= desk.now => {
+            (Some(to), None) if self.is_led && self.not_before <= desk.now => {
                 let to = to.clone();
                 self.link = desk
                     .links
@@ -146,7 +155,7 @@ impl Reader {
     /// When [`advance`](Self::advance) has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match (&self.to, self.link, self.stage) {
-            (Some(_), None, _) => Some(self.not_before),
+            (Some(_), None, _) if self.is_led => Some(self.not_before),
             (_, Some(_), Stage::Resting { until }) => Some(until),
             _ => None,
         }

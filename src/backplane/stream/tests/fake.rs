@@ -79,6 +79,11 @@ impl Fake {
         self.conns.clear();
     }
 
+    /// Whoever has subscribed to something loses its connection.
+    pub(super) fn hang_up_subscribers(&mut self) {
+        self.conns.retain(|_, state| state.channels.is_empty());
+    }
+
     pub(super) fn is_connected(&self, conn: Conn) -> bool {
         self.conns.contains_key(&conn)
     }

@@ -152,6 +152,29 @@ fn whoever_comes_back_first_does_not_hide_what_is_lost() {
 }
 
 #[test]
+fn who_reads_goes_on_while_nothing_can_be_added() {
+    let mut world = World::new(2);
+    world.nodes[1].is_clogged = true;
+    let long = "x".repeat(100_000);
+    for number in 0..60 {
+        world.say(0, &format!("0.{number}{long}"));
+        world.turn();
+    }
+    world
+        .redis
+        .errors
+        .insert("SUBSCRIBE", "LOADING for a long time");
+    world.redis.hang_up_subscribers();
+    world.nodes[1].is_clogged = false;
+    world.pass(2 * SECOND);
+    assert_eq!(world.nodes[1].heard.len(), 60);
+    world.redis.errors.clear();
+    world.settle();
+    world.pass(SECOND);
+    assert_eq!(world.nodes[1].heard.len(), 60);
+}
+
+#[test]
 fn a_clock_that_is_behind_starves_nobody() {
     let mut world = World::new(2);
     world.chat(100);
