@@ -87,8 +87,8 @@ impl Congestion {
 
 impl Hub {
     /// How many open clients have not taken all that they were told, and took everything until a
-    /// second or two ago. A driver that has much to say should give them time, but not for ever, and
-    /// less if they are few: they may not want to.
+    /// second or two ago. A driver that has much to say should give them time, but not for ever,
+    /// and less if they are few: they may not want to.
     pub fn lately_behind(&self, now: Instant) -> usize {
         self.congestion.count_at(now)
     }

@@ -95,7 +95,7 @@ fn time_to_hear(is_alone: bool) -> Duration {
     let begun = now();
     let voice = redis.voice.clone();
     let saying = std::thread::spawn(move || voice.send(backlog));
-    read_all(&mut peer, &heard);
+    read_all(&mut peer, &heard, Duration::ZERO);
     let took = begun.elapsed();
     saying.join().expect("the server reads");
     drop(deaf);
