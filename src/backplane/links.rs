@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_place_is_free_when_the_driver_has_forgotten_who_had_it() {
         let (mut links, config, to, now) = links();
-        let mut open = |links: &mut Links| {
+        let open = |links: &mut Links| {
             let (errand, to) = (Errand::Serve, to.clone());
             links.open(0, errand, to, &config, now).unwrap()
         };

@@ -380,7 +380,7 @@ impl Engine for PubSub {
         let heartbeat = sending.and_then(|_| traffic.peers.heartbeat_due());
         let sending = sending.filter(|link| links.has_room(*link));
         let unsent = sending
-            .filter(|_| !self.refusals.is_paused())
+            .filter(|link| self.refusals.allows(links.is_idle(*link)))
             .and_then(|_| traffic.queue.first_unsent());
         let pace = unsent.and_then(|seq| self.pace.next_deadline(seq));
         let pause = sending

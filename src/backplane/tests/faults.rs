@@ -436,25 +436,6 @@ fn echoes_that_follow_their_answers_are_echoes_too() {
 }
 
 #[test]
-fn many_messages_that_are_refused_for_a_while_are_no_reason_to_run() {
-    let mut world = World::joined(1);
-    world.kill();
-    for index in 0..40 {
-        world.say(0, &format!("0:{index:060000}"));
-    }
-    world.redises[0]
-        .answers
-        .insert("PUBLISH", "-BUSY a script\r\n");
-    world.start();
-    // Each turn is looked at whether it waits for something.
-    world.run(5 * SECOND);
-    world.redises[0].answers.clear();
-    world.run(5 * SECOND);
-    world.check_all();
-    assert!(world.nodes[0].backplane.is_flushed());
-}
-
-#[test]
 fn a_server_that_was_stopped_itself_judges_nobody() {
     let mut world = World::joined(2);
     world.run_chatting(SECOND, 5);
