@@ -7,15 +7,17 @@
 //!
 //! 1. (I1) nobody hears a message twice;
 //! 2. (I2) what one server says is heard in its order, but for what Redis has refused meanwhile;
-//! 3. (I3) a server's own clients hear all of it, when the echo's deadline has passed at the latest;
+//! 3. (I3) a server's own clients hear all of it, when the echo's deadline has passed at the
+//!    latest;
 //! 4. (I4) as long as nothing is wrong all servers hear the same in the same order;
 //! 5. (I5) what is not heard is counted, and nothing else is: by who misses it, message by message,
 //!    and by who drops it;
 //! 6. (I6) what waits is bounded;
 //! 7. (I7) nobody is woken, calls or turns without end;
-//! 8. (I8) nothing is lost without a reason that the model of Redis knows: with Pub/Sub it was never
-//!    brought here, and with a stream it was trimmed, removed, or added by somebody who died;
-//! 9. (I9) ten seconds after the last fault everything works, and what is said then is heard by all;
+//! 8. (I8) nothing is lost without a reason that the model of Redis knows: with Pub/Sub it was
+//!    never brought here, and with a stream it was trimmed, removed, or added by somebody who died;
+//! 9. (I9) ten seconds after the last fault everything works, and what is said then is heard by
+//!    all;
 //! 10. the same seed does the same.
 //!
 //! A failure prints the seed and the fewest steps that were found to fail in the same way. To see

@@ -82,8 +82,8 @@ pub(super) enum Channel {
     Control,
 }
 
-/// The shard that a room belongs to: FNV-1a of its name in 64 bits, modulo their number. All servers
-/// must find the same one, so this never changes.
+/// The shard that a room belongs to: FNV-1a of its name in 64 bits, modulo their number. All
+/// servers must find the same one, so this never changes.
 pub(super) fn shard_of(room: &str, shards: usize) -> usize {
     const OFFSET: u64 = 0xCBF2_9CE4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01B3;

@@ -10,8 +10,8 @@ use super::links::Links;
 use super::loss::Loss;
 use super::route::{Again, Route};
 
-/// How long a connection must have carried messages if the waits shall begin anew behind it. Somebody
-/// who hangs up on us again and again is not called without a pause.
+/// How long a connection must have carried messages if the waits shall begin anew behind it.
+/// Somebody who hangs up on us again and again is not called without a pause.
 const PROBATION: Duration = Duration::from_secs(1);
 
 /// When the next connection of an engine is opened, and where to. One at a time: whoever uses this

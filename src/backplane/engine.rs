@@ -36,8 +36,8 @@ pub(super) trait Engine: fmt::Debug {
     /// A link is no more: it is closed already.
     fn lost(&mut self, link: LinkId, why: Loss, desk: &mut Desk<'_>);
 
-    /// Opens the links that are missing, fires what is due and sends what waits in the queue, as far
-    /// as the links have room. Called at least once a turn.
+    /// Opens the links that are missing, fires what is due and sends what waits in the queue, as
+    /// far as the links have room. Called at least once a turn.
     fn advance(&mut self, desk: &mut Desk<'_>);
 
     /// Sends what waits in the queue: a link has room again.

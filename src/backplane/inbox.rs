@@ -36,8 +36,8 @@ impl Inbox {
         self.deliveries.is_empty()
     }
 
-    /// Whether others have said so much that they should not be read. What this server says does not
-    /// keep them out, nor the other way round.
+    /// Whether others have said so much that they should not be read. What this server says does
+    /// not keep them out, nor the other way round.
     pub(super) fn is_full(&self) -> bool {
         self.bytes - self.own_bytes >= MAX_INBOX
     }

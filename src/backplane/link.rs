@@ -129,8 +129,8 @@ impl Link {
         &self.to
     }
 
-    /// The connection stands: writes the first commands. Said twice, it is heard once: with a second
-    /// `HELLO` each reply would be taken for that of the command after it.
+    /// The connection stands: writes the first commands. Said twice, it is heard once: with a
+    /// second `HELLO` each reply would be taken for that of the command after it.
     pub(super) fn connected(&mut self, greeting: &Greeting, now: Instant) {
         if !matches!(self.phase, Phase::Connecting { .. }) {
             return;

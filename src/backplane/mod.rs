@@ -275,8 +275,8 @@ impl Backplane {
         self.unacknowledged() == 0
     }
 
-    /// Whether something that was said here waits to come back, before it is heard here. In a stream
-    /// that may be acknowledged for long.
+    /// Whether something that was said here waits to come back, before it is heard here. In a
+    /// stream that may be acknowledged for long.
     pub fn has_unheard(&self) -> bool {
         self.shards.iter().any(|shard| shard.traffic.has_unheard())
     }

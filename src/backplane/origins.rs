@@ -78,9 +78,9 @@ impl Origins {
         Self::default()
     }
 
-    /// For a bus that brings the messages of each origin in order: one that comes behind a later one
-    /// has been on its way for too long, on a connection that was given up, and nobody wants to hear
-    /// it any more. It stays missing.
+    /// For a bus that brings the messages of each origin in order: one that comes behind a later
+    /// one has been on its way for too long, on a connection that was given up, and nobody wants to
+    /// hear it any more. It stays missing.
     pub(super) fn in_order() -> Self {
         let is_strict = true;
         Self {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Bytes of old messages that are sent in one interval: 20 MB/s. All who hear them have clients with
-/// buffers that these go through.
+/// Bytes of old messages that are sent in one interval: 20 MB/s. All who hear them have clients
+/// with buffers that these go through.
 const MAX_BYTES: usize = 1024 * 1024;
 const INTERVAL: Duration = Duration::from_millis(50);
 

@@ -69,8 +69,8 @@ impl Peers {
         self.timed = None;
     }
 
-    /// Whether a heartbeat is to be sent. Its payload is the number of the last message that Redis has
-    /// acknowledged, eight bytes, the highest first.
+    /// Whether a heartbeat is to be sent. Its payload is the number of the last message that Redis
+    /// has acknowledged, eight bytes, the highest first.
     pub(super) fn is_heartbeat_due(&self, now: Instant) -> bool {
         self.due.is_some_and(|due| due <= now)
     }

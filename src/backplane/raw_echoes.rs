@@ -10,13 +10,14 @@ use super::entry::Entry;
 /// that it is nearly always the first.
 const MAX_COMPARED: usize = 4096;
 
-/// How long messages may still come back that were sent on the connection before. Later, somebody who
-/// says the same is somebody else.
+/// How long messages may still come back that were sent on the connection before. Later, somebody
+/// who says the same is somebody else.
 const MAX_LATE: Duration = Duration::from_secs(10);
 
-/// Raw messages of ours on their way. Nothing in them says whose they are; but Redis brings each back
-/// just before it acknowledges it, or just behind, and in the order in which they were sent. Should
-/// somebody else say the same at the same time, one is taken for the other, and nobody can tell.
+/// Raw messages of ours on their way. Nothing in them says whose they are; but Redis brings each
+/// back just before it acknowledges it, or just behind, and in the order in which they were sent.
+/// Should somebody else say the same at the same time, one is taken for the other, and nobody can
+/// tell.
 #[derive(Debug, Default)]
 pub(super) struct RawEchoes {
     /// In the order of their numbers.
@@ -44,8 +45,8 @@ impl RawEchoes {
         self.sent.remove(index).map(|entry| entry.seq())
     }
 
-    /// A message is acknowledged: those that were sent before it on its connection will not come any
-    /// more.
+    /// A message is acknowledged: those that were sent before it on its connection will not come
+    /// any more.
     pub(super) fn acked(&mut self, seq: u64) {
         let first = self.moved.map_or(0, |(first, _)| first);
         let begin = if seq < first { 0 } else { first };

@@ -66,8 +66,8 @@ impl Refusals {
     }
 
     /// Whether a message may be sent now; `is_idle` says that everything that was sent is answered.
-    /// After a pause it is one, until Redis takes one: if it took the second and not the first, their
-    /// order would be lost.
+    /// After a pause it is one, until Redis takes one: if it took the second and not the first,
+    /// their order would be lost.
     pub(super) fn allows(&self, is_idle: bool) -> bool {
         self.paused_until.is_none() && (is_idle || !self.is_careful)
     }
@@ -77,8 +77,8 @@ impl Refusals {
         self.is_careful = self.paused_until.is_some();
     }
 
-    /// Whether a pause has ended, which is said once. It does not end before everything that was sent
-    /// is answered, as `is_idle` says: then what is left is what was refused.
+    /// Whether a pause has ended, which is said once. It does not end before everything that was
+    /// sent is answered, as `is_idle` says: then what is left is what was refused.
     pub(super) fn pause_is_over(&mut self, is_idle: bool, now: Instant) -> bool {
         is_idle && self.paused_until.take_if(|until| *until <= now).is_some()
     }

@@ -206,8 +206,8 @@ impl Traffic {
         }
     }
 
-    /// Redis has lost a message that it had acknowledged: it is sent again, before all that were said
-    /// later.
+    /// Redis has lost a message that it had acknowledged: it is sent again, before all that were
+    /// said later.
     pub(super) fn replay(&mut self, entry: Rc<Entry>, news: &mut News, now: Instant) {
         let dropped = self.queue.put_back(entry, now);
         news.metrics.replayed += 1 - dropped.min(1);

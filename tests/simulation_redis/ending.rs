@@ -15,8 +15,8 @@ const HEALING: Duration = Duration::from_secs(10);
 /// How soon what is said then is heard everywhere.
 const HEARING: Duration = Duration::from_secs(1);
 
-/// How soon it is counted what will not come: what others have said shows with their next heartbeat,
-/// and may come late.
+/// How soon it is counted what will not come: what others have said shows with their next
+/// heartbeat, and may come late.
 const PATIENCE: Duration = Duration::from_secs(16);
 
 impl World {

@@ -25,8 +25,8 @@ pub(crate) struct Ledger {
     pub(crate) lives: Vec<Life>,
     is_raw: bool,
     shards: usize,
-    /// Whether a message may be heard behind later ones: it has no number, or the stream had dropped
-    /// it before it was read, and has it again since it had lost more than that.
+    /// Whether a message may be heard behind later ones: it has no number, or the stream had
+    /// dropped it before it was read, and has it again since it had lost more than that.
     pub(crate) may_disorder: bool,
     /// How often each of those who are no servers was heard in each life.
     outsiders: Vec<Vec<u8>>,

@@ -29,8 +29,8 @@ const MAX_SPINS: usize = 4;
 /// How often it may be woken so in a second, for each shard.
 const MAX_WAKES: usize = 150;
 
-/// How many connections it may open in ten seconds if none succeeds, for each link that it has; each
-/// that succeeds allows for some more.
+/// How many connections it may open in ten seconds if none succeeds, for each link that it has;
+/// each that succeeds allows for some more.
 const MAX_ATTEMPTS: usize = 40;
 const ATTEMPTS_PER_SUCCESS: usize = 6;
 
@@ -70,8 +70,8 @@ pub(crate) struct Process {
     /// Turns at the same time that nothing but the time has called for.
     spins: usize,
     turned_at: Duration,
-    /// Since when its own clients may be waiting, as far as it is not its own fault: it was stopped,
-    /// or they take nothing.
+    /// Since when its own clients may be waiting, as far as it is not its own fault: it was
+    /// stopped, or they take nothing.
     excused: Duration,
 }
 

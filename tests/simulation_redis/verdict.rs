@@ -197,8 +197,8 @@ impl World {
         }
     }
 
-    /// Whether a message that has arrived may not be heard: it was late, or on a connection that was
-    /// given up before it was to be heard.
+    /// Whether a message that has arrived may not be heard: it was late, or on a connection that
+    /// was given up before it was to be heard.
     fn may_be_passed_over(&self, key: Key, by: usize) -> bool {
         let said_at = self.ledger.lives[key.0].messages[key.1].said_at;
         let arrivals = self.held.iter();

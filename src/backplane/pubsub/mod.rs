@@ -109,7 +109,8 @@ impl PubSub {
         if beat.is_none() {
             return;
         }
-        // Not before: whoever takes subscriptions and brings nothing would be called without a pause.
+        // Not before: whoever takes subscriptions and brings nothing would be called without a
+        // pause.
         self.dialler.succeeded(desk.now);
         if self.overlap == beat {
             self.overlap = None;
@@ -123,8 +124,8 @@ impl PubSub {
         }
     }
 
-    /// The successor is heard from now on, and what it has brought so far. What it brings before this
-    /// heartbeat, if there is one, was heard on the connection before.
+    /// The successor is heard from now on, and what it has brought so far. What it brings before
+    /// this heartbeat, if there is one, was heard on the connection before.
     fn hand_over(&mut self, overlap: Option<u64>, desk: &mut Desk<'_>) {
         let Some(mut next) = self.successor.take() else {
             return;
@@ -346,8 +347,8 @@ impl Engine for PubSub {
             return;
         };
         if self.sent_on != Some(link) {
-            // It may be one that was sent on before: what went another way since is sent again too, or
-            // it would come later than what is sent now.
+            // It may be one that was sent on before: what went another way since is sent again too,
+            // or it would come later than what is sent now.
             self.sent_on = Some(link);
             self.refusals.end_pause();
             desk.traffic.rewind(desk.news, now);

@@ -527,8 +527,8 @@ impl World {
         }
     }
 
-    /// How many messages of a node the clients of another one do not hear. Those that they hear come
-    /// in order, and once.
+    /// How many messages of a node the clients of another one do not hear. Those that they hear
+    /// come in order, and once.
     fn lost(&self, from: usize, at: usize) -> usize {
         let prefix = format!("{from}:");
         let heard: Vec<usize> = self.nodes[at]

@@ -1,5 +1,5 @@
-//! Faults at random: whatever happens, nothing is heard twice or out of order, clients hear their own
-//! server in time, and what is lost is counted.
+//! Faults at random: whatever happens, nothing is heard twice or out of order, clients hear their
+//! own server in time, and what is lost is counted.
 
 use super::*;
 use crate::backplane::backoff::Random;

@@ -126,8 +126,8 @@ mod tests {
         assert!(dose.is_spent(), "empty messages have headers");
     }
 
-    /// Half of them is behind for good: at first it is waited for as for most, and then a part of the
-    /// time is lost to it.
+    /// Half of them is behind for good: at first it is waited for as for most, and then a part of
+    /// the time is lost to it.
     #[test]
     fn a_few_hold_up_the_others_a_little() {
         let start = crate::hub::test_clock();

@@ -82,8 +82,8 @@ fn who_reads_all_of_a_backlog_is_not_slow() {
     assert_eq!(server.metric(slow), 0);
 }
 
-/// How long it takes a client to hear all of it; maybe there is another one, who is deaf, and is not
-/// dropped for that.
+/// How long it takes a client to hear all of it; maybe there is another one, who is deaf, and is
+/// not dropped for that.
 fn time_to_hear(is_alone: bool) -> Duration {
     let (server, _fake, redis) = joined(|config| {
         config.hub.max_client_buffer = 4 * 1024 * 1024;
