@@ -64,9 +64,6 @@ struct Hole {
     first: u64,
     last: u64,
     since: Instant,
-    /// Whether they are lost if they do not come: not if they may have been said before we
-    /// listened.
-    is_owed: bool,
 }
 
 impl Origins {
@@ -101,7 +98,7 @@ impl Origins {
             let missing = known.highest + 1;
             known.highest = seq;
             if missing < seq {
-                self.open(origin, missing, seq - 1, true, now);
+                self.open(origin, missing, seq - 1, now);
             }
             Seen::New
         } else if !self.is_strict && known.fill(seq) {
@@ -112,20 +109,19 @@ impl Origins {
         }
     }
 
-    /// An origin says that it has sent messages up to this one: what is missing at the end is
-    /// missing too. Of an unknown one what was sent may still be on its way to us, or have been
-    /// sent before we listened: it is new if it comes, and not lost if it does not.
+    /// An origin says that Redis has its messages up to this one: what is missing at the end is
+    /// missing too. Of an unknown one they are from before we listened, and those that are sent once
+    /// more since Redis has lost them are not news.
     pub(super) fn heard_last(&mut self, origin: u64, last: u64, now: Instant) {
         let Some(known) = self.known.get_mut(&origin) else {
             self.begin(origin, last, now);
-            self.open(origin, 0, last, false, now);
             return;
         };
         touch(&mut self.by_silence, known, origin, now);
         if last > known.highest {
             let missing = known.highest + 1;
             known.highest = last;
-            self.open(origin, missing, last, true, now);
+            self.open(origin, missing, last, now);
         }
     }
 
@@ -200,7 +196,7 @@ impl Origins {
     }
 
     /// Numbers are missing from now on.
-    fn open(&mut self, origin: u64, first: u64, last: u64, is_owed: bool, now: Instant) {
+    fn open(&mut self, origin: u64, first: u64, last: u64, now: Instant) {
         let Some(known) = self.known.get_mut(&origin) else {
             return;
         };
@@ -208,7 +204,6 @@ impl Origins {
             first,
             last,
             since: now,
-            is_owed,
         });
         if known.patience.is_none() {
             known.patience = Some(now + PATIENCE);
@@ -221,7 +216,7 @@ impl Origins {
     fn bound(&mut self, origin: u64) {
         if let Some(known) = self.known.get_mut(&origin) {
             if known.holes.len() > MAX_HOLES {
-                self.lost = self.lost.saturating_add(known.holes.remove(0).owed());
+                self.lost = self.lost.saturating_add(known.holes.remove(0).len());
             }
         }
     }
@@ -235,7 +230,7 @@ impl Origins {
         known.holes.retain(|hole| {
             let is_given_up = is_given_up(hole);
             if is_given_up {
-                *lost = lost.saturating_add(hole.owed());
+                *lost = lost.saturating_add(hole.len());
             }
             !is_given_up
         });
@@ -292,13 +287,8 @@ impl Hole {
         (self.first..=self.last).contains(&seq)
     }
 
-    /// How many are lost if they do not come.
-    fn owed(&self) -> u64 {
-        if self.is_owed {
-            self.last - self.first + 1
-        } else {
-            0
-        }
+    fn len(&self) -> u64 {
+        self.last - self.first + 1
     }
 }
 
@@ -393,19 +383,18 @@ mod tests {
     }
 
     #[test]
-    fn of_an_unknown_origin_what_was_sent_may_come_and_need_not() {
+    fn what_an_unknown_origin_has_sent_is_from_before() {
         let (mut origins, now) = (Origins::new(), test_clock());
         origins.heard_last(1, 1000, now);
-        for seq in [999, 1000, 0, 1001] {
-            assert_eq!(origins.see(1, seq, now), Seen::New);
+        for seq in [999, 1000, 0] {
             assert_eq!(origins.see(1, seq, now), Seen::Duplicate);
         }
+        assert_eq!(origins.see(1, 1001, now), Seen::New);
         origins.advance(now + PATIENCE);
         assert_eq!(origins.take_lost(), 0);
-        assert_eq!(origins.see(1, 998, now + PATIENCE), Seen::Duplicate);
         origins.heard_last(1, 1002, now);
         origins.settle(1);
-        assert_eq!(origins.take_lost(), 1, "from then on it is owed");
+        assert_eq!(origins.take_lost(), 1, "from then on it is missing");
     }
 
     #[test]
@@ -512,8 +501,8 @@ mod tests {
         highest: Option<u64>,
         first: u64,
         delivered: BTreeSet<u64>,
-        /// The number, since when, and whether it is owed.
-        missing: BTreeMap<u64, (Instant, bool)>,
+        /// The number, and since when.
+        missing: BTreeMap<u64, Instant>,
         lost: u64,
     }
 
@@ -521,8 +510,7 @@ mod tests {
         /// All numbers up to this one are heard of now.
         fn reach(&mut self, seq: u64, now: Instant) {
             let from = self.highest.map_or(seq, |highest| highest + 1);
-            self.missing
-                .extend((from..=seq).map(|seq| (seq, (now, true))));
+            self.missing.extend((from..=seq).map(|seq| (seq, now)));
             self.highest = self.highest.max(Some(seq));
         }
 
@@ -542,16 +530,14 @@ mod tests {
             if self.highest.is_none() {
                 self.first = seq + 1;
                 self.highest = Some(seq);
-                self.missing
-                    .extend((0..=seq).map(|seq| (seq, (now, false))));
             }
             self.reach(seq, now);
         }
 
         fn give_up(&mut self, is_given_up: impl Fn(u64, Instant) -> bool) {
-            self.missing.retain(|seq, (since, is_owed)| {
+            self.missing.retain(|seq, since| {
                 let is_lost = is_given_up(*seq, *since);
-                self.lost += u64::from(is_lost && *is_owed);
+                self.lost += u64::from(is_lost);
                 !is_lost
             });
         }
@@ -559,7 +545,7 @@ mod tests {
         /// Gives up the oldest run of missing numbers if there are too many runs.
         fn bound(&mut self) {
             let mut runs: Vec<(Instant, u64, u64)> = Vec::new();
-            for (seq, (since, _)) in &self.missing {
+            for (seq, since) in &self.missing {
                 match runs.last_mut() {
                     Some((time, _, last)) if (*time, *last + 1) == (*since, *seq) => *last = *seq,
                     _ => runs.push((*since, *seq, *seq)),
@@ -614,7 +600,7 @@ mod tests {
                 naive.get_mut(&origin).unwrap().bound();
                 let deadline = origins.next_deadline();
                 let due = naive.values().flat_map(|model| model.missing.values());
-                let due = due.map(|(since, _)| *since + PATIENCE).min();
+                let due = due.map(|since| *since + PATIENCE).min();
                 prop_assert!(due.is_none_or(|due| deadline.is_some_and(|it| it <= due)));
             }
             let lost: u64 = naive.values().map(|model| model.lost).sum();
