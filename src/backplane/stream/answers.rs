@@ -107,11 +107,11 @@ impl Stream {
         reply: &Value,
         desk: &mut Desk<'_>,
     ) -> Result<(), Loss> {
-        if reply.error_code() == Some(b"OOM") {
-            self.divert(link, seq, desk);
-            return Ok(());
-        }
         if let Some(error) = reply.as_error() {
+            if reply.error_code() == Some(b"OOM") {
+                self.divert(link, seq, error, desk);
+                return Ok(());
+            }
             return self.refused(link, seq, error, desk);
         }
         let id = id(reply).ok_or(Loss::Unexpected("no ID after XADD"))?;
@@ -123,8 +123,14 @@ impl Stream {
         Ok(())
     }
 
-    /// Redis has no memory left for the stream: those who are there hear the message all the same.
-    fn divert(&mut self, link: LinkId, seq: u64, desk: &mut Desk<'_>) {
+    /// Redis has no memory left for the stream: those who are there hear the message all the same. If
+    /// too much waits to be written it is added once more a little later, with all behind it.
+    fn divert(&mut self, link: LinkId, seq: u64, error: &[u8], desk: &mut Desk<'_>) {
+        let is_paused = !self.refusals.allows(true);
+        if is_paused || !desk.links.has_room(link) {
+            self.refusals.judge(seq, error, desk.now);
+            return;
+        }
         let Some(entry) = desk.traffic.queue.get(seq).cloned() else {
             return;
         };

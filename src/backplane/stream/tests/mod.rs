@@ -471,6 +471,21 @@ fn without_memory_messages_go_past_the_stream() {
 }
 
 #[test]
+fn without_memory_no_more_waits_to_be_written_than_otherwise() {
+    let mut world = World::with(2, |config| config.max_message_size = 100_000);
+    let error = "OOM command not allowed when used memory > 'maxmemory'.";
+    world.redis.errors.insert("XADD", error);
+    let long = "x".repeat(90_000);
+    for number in 0..40 {
+        world.say(0, &format!("0.{number}{long}"));
+    }
+    world.pass(3 * SECOND);
+    world.assert_complete();
+    assert!(world.metric(0, "diverted_total") >= 40);
+    assert_eq!(world.nodes[0].backplane.unacknowledged(), 0);
+}
+
+#[test]
 fn a_redis_that_is_not_the_master_any_longer_is_left() {
     let mut world = World::new(1);
     world.redis.role = "slave";

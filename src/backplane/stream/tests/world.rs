@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::super::super::output::MAX_OUTPUT;
 use super::super::super::{
     Action, Backplane, BackplaneConfig, Endpoint, Event, Health, LinkFailure, LinkId, Mode, Target,
 };
@@ -153,6 +154,8 @@ impl World {
         }
         for (link, conn) in &node.conns {
             let output = node.backplane.output(*link).to_vec();
+            let most = MAX_OUTPUT + node.backplane.config().max_message_size;
+            assert!(output.len() <= most, "{} bytes wait", output.len());
             if !output.is_empty() {
                 is_busy = true;
                 redis.receive(*conn, &output);
