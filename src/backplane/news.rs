@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::config::Endpoint;
+use super::delivery::Delivery;
 use super::envelope::EnvelopeError;
 use super::event::Event;
 use super::inbox::Inbox;
@@ -49,6 +50,12 @@ impl News {
         if self.events.len() < MAX_EVENTS && self.events.back() != Some(&event) {
             self.events.push_back(event);
         }
+    }
+
+    /// Local members hear what another server has said.
+    pub(super) fn heard(&mut self, delivery: Delivery) {
+        self.metrics.received += 1;
+        self.inbox.push(delivery);
     }
 
     /// Messages get through.

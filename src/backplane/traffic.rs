@@ -122,7 +122,7 @@ impl Traffic {
                 // Nobody but servers has anything to say on the control channel.
                 if channel == Channel::Messages {
                     let len = bytes.len();
-                    self.deliver(kind, bytes, 0, len, news);
+                    news.heard(Delivery::foreign(kind, bytes, 0, len));
                 }
                 return None;
             }
@@ -146,7 +146,7 @@ impl Traffic {
             return None;
         }
         let (room_len, payload_len) = (envelope.room.len(), envelope.payload.len());
-        self.deliver(kind, bytes, room_len, payload_len, news);
+        news.heard(Delivery::foreign(kind, bytes, room_len, payload_len));
         None
     }
 
@@ -373,19 +373,6 @@ impl Traffic {
         self.deliver_own(news);
     }
 
-    fn deliver(
-        &mut self,
-        kind: MessageKind,
-        bytes: Vec<u8>,
-        room_len: usize,
-        payload_len: usize,
-        news: &mut News,
-    ) {
-        news.metrics.received += 1;
-        let delivery = Delivery::foreign(kind, bytes, room_len, payload_len);
-        news.inbox.push(delivery);
-    }
-
     /// What local members hear now of what this server has said: before anything that comes later.
     fn deliver_own(&mut self, news: &mut News) {
         while let Some(entry) = self.echoes.next_delivery() {
@@ -400,7 +387,7 @@ impl Traffic {
         match self.is_late {
             None if is_late => return,
             Some(was_late) if was_late != is_late => {
-                news.say(if is_late { Event::Late } else { Event::InTime })
+                news.say(if is_late { Event::Late } else { Event::InTime });
             }
             _ => {}
         }

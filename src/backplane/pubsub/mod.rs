@@ -3,6 +3,7 @@
 mod answers;
 mod carrier;
 mod gate;
+mod heartbeat;
 
 use std::time::Instant;
 
@@ -166,31 +167,6 @@ impl PubSub {
                 desk.links.send(link, Request::CountSubscribers, &args, now);
             }
         }
-    }
-
-    /// Says that we are there, and asks how things are.
-    fn advance_heartbeat(&mut self, desk: &mut Desk<'_>) {
-        let now = desk.now;
-        let Some(link) = self.sender().filter(|link| !desk.links.is_stalled(*link)) else {
-            return;
-        };
-        if !desk.traffic.peers.is_heartbeat_due(now) {
-            return;
-        }
-        self.send_heartbeat(link, desk);
-        let name = self.channels.messages.as_bytes();
-        let args: [&[u8]; 3] = [b"PUBSUB", self.channels.count(), name];
-        desk.links.send(link, Request::CountSubscribers, &args, now);
-        desk.links.send(link, Request::Role, &[b"HELLO", b"3"], now);
-    }
-
-    fn send_heartbeat(&self, link: LinkId, desk: &mut Desk<'_>) -> u64 {
-        let (beat, bytes) = desk.traffic.next_heartbeat(desk.now);
-        let control = self.channels.control.as_bytes();
-        let args = [self.channels.publish(), control, &bytes];
-        let request = Request::Heartbeat { beat };
-        desk.links.send(link, request, &args, desk.now);
-        beat
     }
 
     /// Opens the connection that is missing.
@@ -375,7 +351,7 @@ impl Engine for PubSub {
     fn next_deadline(&self, traffic: &Traffic, links: &Links) -> Option<Instant> {
         let carriers = [&self.current, &self.successor].into_iter().flatten();
         let gates = carriers.filter_map(Carrier::next_deadline);
-        let drain = self.successor.as_ref().and_then(|next| next.drain_until());
+        let drain = self.successor.as_ref().and_then(Carrier::drain_until);
         let dial = self.needs_link(links).then(|| self.dialler.next_deadline());
         let sending = self.sender().filter(|link| !links.is_stalled(*link));
         let heartbeat = sending.and_then(|_| traffic.peers.heartbeat_due());
