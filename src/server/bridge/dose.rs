@@ -35,7 +35,7 @@ impl Dose {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             left: 0,
-            begun: now - MAX_HOLD,
+            begun: now.checked_sub(MAX_HOLD).unwrap_or(now),
             audience: 0,
             patience: MAX_HOLD,
             has_waited: false,
