@@ -110,8 +110,8 @@ impl Origins {
     }
 
     /// An origin says that Redis has its messages up to this one: what is missing at the end is
-    /// missing too. Of an unknown one they are from before we listened, and those that are sent once
-    /// more since Redis has lost them are not news.
+    /// missing too. Of an unknown one they are from before we listened, and those that are sent
+    /// once more since Redis has lost them are not news.
     pub(super) fn heard_last(&mut self, origin: u64, last: u64, now: Instant) {
         let Some(known) = self.known.get_mut(&origin) else {
             self.begin(origin, last, now);

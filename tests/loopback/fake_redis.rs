@@ -257,15 +257,19 @@ fn serve(mut talk: Talk, voice: &Voice, published: &Sender<Vec<u8>>) {
 /// answer to `PUBLISH`.
 pub(crate) fn answer(command: &[Vec<u8>]) -> Vec<u8> {
     match &*command[0] {
-        b"HELLO" => {
-            b"%3\r\n$5\r\nproto\r\n:3\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
-                .to_vec()
-        }
+        b"HELLO" => b"%3\r\n$5\r\nproto\r\n:3\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n\
+              $4\r\nrole\r\n$6\r\nmaster\r\n"
+            .to_vec(),
         b"SUBSCRIBE" => {
             let channels = command[1..].iter().enumerate();
             let pushes = channels.flat_map(|(index, channel)| {
                 let end = format!(":{}\r\n", index + 1);
-                [b">3\r\n$9\r\nsubscribe\r\n", &*bulk(channel), end.as_bytes()].concat()
+                [
+                    b">3\r\n$9\r\nsubscribe\r\n",
+                    &*bulk(channel),
+                    end.as_bytes(),
+                ]
+                .concat()
             });
             pushes.collect()
         }

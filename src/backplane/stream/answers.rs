@@ -123,8 +123,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Redis has no memory left for the stream: those who are there hear the message all the same. If
-    /// too much waits to be written it is added once more a little later, with all behind it.
+    /// Redis has no memory left for the stream: those who are there hear the message all the same.
+    /// If too much waits to be written it is added once more a little later, with all behind it.
     fn divert(&mut self, link: LinkId, seq: u64, error: &[u8], desk: &mut Desk<'_>) {
         let is_paused = !self.refusals.allows(true);
         if is_paused || !desk.links.has_room(link) {

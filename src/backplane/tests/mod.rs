@@ -67,6 +67,10 @@ impl HeardAt {
 }
 
 /// A server without sockets.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "faults come in any combination"
+)]
 struct Node {
     backplane: Backplane,
     wires: BTreeMap<LinkId, Wire>,

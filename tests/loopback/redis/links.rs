@@ -24,7 +24,9 @@ fn check_serves(server: &Running) {
     for i in 0..10 {
         let text = format!("word {i}");
         peers[0].send_text(&text);
-        peers.iter_mut().for_each(|peer| peer.expect_text(&text));
+        for peer in &mut peers {
+            peer.expect_text(&text);
+        }
     }
     probe.check();
 }
@@ -272,18 +274,16 @@ fn what_a_link_does_not_take_waits_until_it_does() {
     });
     let mut peer = server.open("/ws");
     let mut bytes = Vec::new();
+    let word = |i| vec![u8::try_from(i).expect("it is less"); 60_000];
     for i in 0..WORDS {
-        bytes.extend(frame(
-            BINARY,
-            &[u8::try_from(i).expect("it is less"); 60_000],
-        ));
+        bytes.extend(frame(BINARY, &word(i)));
     }
     let stalled = redis.stall();
     let mut writer = peer.stream.try_clone().expect("a free descriptor");
     let writing = std::thread::spawn(move || writer.write_all(&bytes).expect("it is read"));
     // They are heard without Redis, which is late.
     for i in 0..WORDS {
-        peer.expect_frame(BINARY, [u8::try_from(i).expect("it is less"); 60_000]);
+        peer.expect_frame(BINARY, word(i));
     }
     writing.join().expect("all is read");
     drop(stalled);
