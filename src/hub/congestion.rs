@@ -74,23 +74,21 @@ impl Congestion {
         self.behind[0] + self.behind[1]
     }
 
-    fn count_at(&self, now: Instant) -> usize {
+    fn is_any(&self, now: Instant) -> bool {
         let [even, odd] = self.behind;
         let is_odd = self.period.get() % 2 == 1;
         let (newer, older) = if is_odd { (odd, even) } else { (even, odd) };
         let passed = now.saturating_duration_since(self.begun);
-        let newer = if passed < 2 * PERIOD { newer } else { 0 };
-        let older = if passed < PERIOD { older } else { 0 };
-        newer + older
+        newer > 0 && passed < 2 * PERIOD || older > 0 && passed < PERIOD
     }
 }
 
 impl Hub {
-    /// How many open clients have not taken all that they were told, and took everything until a
-    /// second or two ago. A driver that has much to say should give them time, but not for ever,
-    /// and less if they are few: they may not want to.
-    pub fn lately_behind(&self, now: Instant) -> usize {
-        self.congestion.count_at(now)
+    /// Whether open clients have not taken all that they were told, and took everything until a
+    /// second or two ago. A driver that has much to say should give them time then, but not for
+    /// ever: they may not want to.
+    pub fn is_congested(&self, now: Instant) -> bool {
+        self.congestion.is_any(now)
     }
 
     /// A client has not taken all that it was told.
@@ -120,35 +118,27 @@ mod tests {
     fn who_falls_behind_counts_until_it_has_caught_up() {
         let now = crate::hub::test_clock();
         let mut congestion = Congestion::new(now);
-        assert_eq!(congestion.count_at(now), 0);
+        assert!(!congestion.is_any(now));
         let [one, other] = [now, now + PERIOD / 2].map(|at| congestion.fell_behind(at));
         congestion.caught_up(one);
-        assert_eq!(congestion.count_at(now + PERIOD), 1);
+        assert!(congestion.is_any(now + PERIOD));
         congestion.caught_up(other);
-        assert_eq!(congestion.count_at(now + PERIOD), 0);
+        assert!(!congestion.is_any(now + PERIOD));
     }
 
     #[test]
     fn who_is_behind_for_long_counts_no_more() {
         let now = crate::hub::test_clock();
-        for begun in [now, now + PERIOD / 2] {
+        for begun in [now, now + PERIOD - Duration::from_millis(1)] {
             let mut congestion = Congestion::new(now);
             let behind = congestion.fell_behind(begun);
-            assert_eq!(congestion.count_at(begun + PERIOD), 1, "a period at least");
-            assert_eq!(
-                congestion.count_at(begun + 2 * PERIOD),
-                0,
-                "and two at most"
-            );
+            assert!(congestion.is_any(begun + PERIOD), "a period at least");
+            assert!(!congestion.is_any(begun + 2 * PERIOD), "and two at most");
             let next = congestion.fell_behind(begun + 2 * PERIOD);
             congestion.caught_up(behind);
-            assert_eq!(
-                congestion.count_at(begun + 2 * PERIOD),
-                1,
-                "the next one does"
-            );
+            assert!(congestion.is_any(begun + 2 * PERIOD), "the next one does");
             congestion.caught_up(next);
-            assert_eq!(congestion.count_at(begun + 2 * PERIOD), 0);
+            assert!(!congestion.is_any(begun + 2 * PERIOD));
         }
     }
 
@@ -158,9 +148,9 @@ mod tests {
         let mut congestion = Congestion::new(now);
         congestion.fell_behind(now);
         let later = now + 1_000_000 * PERIOD;
-        assert_eq!(congestion.count_at(later), 0);
+        assert!(!congestion.is_any(later));
         congestion.fell_behind(later);
-        assert_eq!(congestion.count_at(later + PERIOD / 2), 1);
-        assert_eq!(congestion.count_at(later + 2 * PERIOD), 0);
+        assert!(congestion.is_any(later + PERIOD - Duration::from_millis(1)));
+        assert!(!congestion.is_any(later + 2 * PERIOD));
     }
 }

@@ -182,7 +182,7 @@ impl Bridge {
     /// Says what the backplane gives back, until it is enough.
     pub(super) fn deliver(&mut self, hub: &mut Hub, now: Instant) {
         let max = hub.config().max_client_buffer;
-        self.dose.renew(max, hub.lately_behind(now), now);
+        self.dose.renew(max, hub.is_congested(now), now);
         while !self.dose.is_spent() && !hub.is_full() {
             let Some(delivery) = self.backplane.next_delivery() else {
                 return;
@@ -202,7 +202,7 @@ impl Bridge {
             let except = delivery.exempt().map(ClientId::from_bits);
             let heard = hub.deliver(room, except, delivery.kind(), payload);
             if heard > 0 {
-                self.dose.spend(payload.len(), heard);
+                self.dose.spend(payload.len());
             }
         }
     }
@@ -269,9 +269,8 @@ impl Bridge {
             }
         }
         if self.backplane.has_deliveries() {
-            let is_spent = self.dose.is_spent();
-            let held_until = is_spent.then(|| self.dose.ends(hub.lately_behind(now)));
-            at(held_until.unwrap_or(now));
+            let is_held = self.dose.is_spent() && hub.is_congested(now);
+            at(if is_held { self.dose.ends() } else { now });
         }
         next
     }

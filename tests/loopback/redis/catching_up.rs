@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use fanfare::{Disconnect, SlowPolicy};
+use fanfare::Disconnect;
 use socket2::SockRef;
 
 use super::{Probe, joined};
@@ -80,35 +80,6 @@ fn who_reads_all_of_a_backlog_is_not_slow() {
     probe.check();
     let slow = "fanfare_clients_departed_total{cause=\"too_slow\"}";
     assert_eq!(server.metric(slow), 0);
-}
-
-/// How long it takes a client to hear all of it; maybe there is another one, who is deaf, and is
-/// not dropped for that.
-fn time_to_hear(is_alone: bool) -> Duration {
-    let (server, _fake, redis) = joined(|config| {
-        config.hub.max_client_buffer = 4 * 1024 * 1024;
-        config.hub.slow_policy = SlowPolicy::Drop;
-    });
-    let deaf = (!is_alone).then(|| open_small(&server));
-    let mut peer = server.open("/ws");
-    let (backlog, heard) = (backlog(), heard());
-    let begun = now();
-    let voice = redis.voice.clone();
-    let saying = std::thread::spawn(move || voice.send(backlog));
-    read_all(&mut peer, &heard, Duration::ZERO);
-    let took = begun.elapsed();
-    saying.join().expect("the server reads");
-    drop(deaf);
-    took
-}
-
-/// Whoever is deaf counts as behind for a second or two; the others need not wait for as long.
-#[test]
-fn one_of_two_who_does_not_read_is_waited_for_a_moment() {
-    let control = time_to_hear(true);
-    let took = time_to_hear(false);
-    println!("{took:?}, and {control:?} alone");
-    assert!(took < control + Duration::from_millis(500), "{took:?}");
 }
 
 /// Whoever reads nothing goes as ever, and holds up the others for a moment.
