@@ -165,6 +165,9 @@ impl World {
             message.fate.is_published = true;
             key
         });
+        if let Some((who, _)) = key.filter(|_| self.settings.is_stream) {
+            self.ledger.lives[who].is_diverted = true;
+        }
         let hearers: Vec<usize> = self.hearers(server, channel, is_sharded).collect();
         for id in &hearers {
             self.send_down(*id, &push.0);

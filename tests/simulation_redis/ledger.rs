@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use fanfare::MessageKind;
 use fanfare::backplane::{Backplane, Delivery};
 
-use super::plan::{ROOMS, Settings};
+use super::plan::{ROOMS, Settings, Temper};
 
 /// A message: who has said it, and how many they had said before.
 pub(crate) type Key = (usize, usize);
@@ -28,6 +28,8 @@ pub(crate) struct Ledger {
     /// Whether a message may be heard behind later ones: it has no number, or the stream had
     /// dropped it before it was read, and has it again since it had lost more than that.
     pub(crate) may_disorder: bool,
+    /// Whether a message may be heard twice: it has no number, and not everything is fine.
+    may_double: bool,
     /// How often each of those who are no servers was heard in each life.
     outsiders: Vec<Vec<u8>>,
 }
@@ -51,6 +53,10 @@ pub(crate) struct Life {
     /// When messages got through to it first.
     pub(crate) joined: Option<Duration>,
     pub(crate) has_died: bool,
+    /// Whether something of it went past the stream: that may be heard before what did not.
+    pub(crate) is_diverted: bool,
+    /// Messages of its own that the stream had lost, as it says.
+    pub(crate) replayed: u64,
 }
 
 /// Something that was said.
@@ -97,6 +103,7 @@ impl Ledger {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             is_raw: settings.is_raw,
+            may_double: settings.is_raw && settings.temper != Temper::Calm,
             may_disorder: settings.is_raw || settings.is_stream && settings.is_narrow(),
             shards: usize::from(settings.shards.unwrap_or(1)),
             ..Self::default()
@@ -116,6 +123,8 @@ impl Ledger {
             log: Vec::new(),
             joined: None,
             has_died: false,
+            is_diverted: false,
+            replayed: 0,
         });
         self.lives.len() - 1
     }
@@ -187,10 +196,16 @@ impl Ledger {
             (ROOMS[message.room], message.kind)
         );
         assert!(heard == &*message.payload, "{key:?} was changed");
-        assert!(message.heard & bit(by) == 0, "I1: {key:?} is heard twice");
+        let is_again = message.heard & bit(by) != 0;
+        if is_again && self.may_double {
+            return None;
+        }
+        assert!(!is_again, "I1: {key:?} is heard twice");
         message.heard |= bit(by);
         let (shard, number) = (message.shard, message.number);
-        let (exempt, is_refused) = (message.exempt, message.fate.is_refused);
+        let exempt = message.exempt;
+        let may_be_late = message.fate.is_refused || self.may_disorder;
+        let may_be_late = may_be_late || self.lives[key.0].is_diverted;
         let life = &mut self.lives[by];
         life.log.push(key);
         if key.0 == by {
@@ -209,7 +224,7 @@ impl Ledger {
         contact.or_insert(said_so_far);
         let last = life.last_heard.entry((key.0, shard)).or_default();
         assert!(
-            number > *last || is_refused || self.may_disorder,
+            number > *last || may_be_late,
             "I2: {number} of {} is heard behind {last}",
             key.0
         );

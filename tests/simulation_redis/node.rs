@@ -354,6 +354,9 @@ impl World {
             match event {
                 Event::Stalled => self.tally.stalls += 1,
                 Event::Late => self.tally.lates += 1,
+                Event::Replayed { messages } => {
+                    self.ledger.lives[life.who].replayed += messages;
+                }
                 _ => {}
             }
         }
