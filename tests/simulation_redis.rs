@@ -71,7 +71,7 @@ use tally::Tally;
 
 /// Seeds in one run, and steps in each.
 const SEEDS: u64 = if cfg!(debug_assertions) { 300 } else { 10_000 };
-const STEPS: usize = 150;
+const STEPS: usize = 120;
 
 /// How long the long run takes, in seconds, if `SECONDS_OF_SIMULATION` does not say otherwise.
 const LONG: u64 = 3600;

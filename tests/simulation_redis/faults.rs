@@ -11,6 +11,9 @@ use super::world::{Timer, World};
 /// How long a kernel tries to send what does not arrive.
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Milliseconds by which the clock of a Redis may be wrong without anybody missing anything.
+const MAX_SKEW: i64 = 4000;
+
 impl World {
     /// Something goes wrong, for so long.
     pub(super) fn fail(&mut self, fault: Fault, time: Duration) {
@@ -220,6 +223,7 @@ impl World {
         }
         self.reset_all(server);
         self.losses.push(self.now);
+        self.is_skewed |= skew.abs() > MAX_SKEW;
         let redis = &mut self.servers[server];
         redis.is_down = true;
         redis.frozen_until = Duration::ZERO;

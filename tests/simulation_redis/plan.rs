@@ -293,6 +293,9 @@ impl Settings {
         let has_shards = !is_raw && dice.percent(10);
         let has_room = temper != Temper::Rough || dice.percent(60);
         let is_wide = temper != Temper::Rough || dice.percent(70);
+        let max_message_size = dice.pick(&[100, 100, 300, 300, 300, 4096, 4096, 70_000]);
+        // Long messages in short pieces take too long.
+        let piece = max_message_size / 50;
         Self {
             temper,
             seed: dice.next(),
@@ -307,9 +310,9 @@ impl Settings {
             is_warm: is_calm || dice.percent(80),
             latency: Duration::from_micros(dice.pick(&[20, 100, 1000, 3000])),
             jitter: Duration::from_micros(dice.pick(&[0, 50, 1000, 2000])),
-            read: dice.pick(&[ALL, ALL, ALL, 4096, 100, 7]),
-            write: dice.pick(&[ALL, ALL, ALL, 4096, 100, 7]),
-            max_message_size: dice.pick(&[100, 300, 300, 4096, 70_000]),
+            read: dice.pick(&[ALL, ALL, ALL, 4096, 100, 7]).max(piece),
+            write: dice.pick(&[ALL, ALL, ALL, 4096, 100, 7]).max(piece),
+            max_message_size,
             queue: if has_room {
                 16 << 20
             } else {

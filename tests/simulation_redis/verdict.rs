@@ -216,11 +216,11 @@ impl World {
         let fate = message.fate;
         let speaker = &self.ledger.lives[key.0];
         let is_diverted = fate.is_published && !is_here;
+        if self.settings.is_narrow() || self.is_skewed {
+            return true;
+        }
         if fate.is_removed || is_diverted || is_here {
             return fate.is_removed || is_diverted;
-        }
-        if self.settings.is_narrow() {
-            return true;
         }
         let Some(added_at) = fate.added_at else {
             return speaker.has_died;

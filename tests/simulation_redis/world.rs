@@ -42,6 +42,8 @@ pub(crate) struct World {
     /// Whether a stream was trimmed by somebody who is no server: then nobody can tell what was
     /// lost behind that from what was trimmed.
     pub(crate) is_trimmed: bool,
+    /// Whether the clock of a Redis was wrong by more than readers go back.
+    pub(crate) is_skewed: bool,
     /// Messages that arrived and were not heard in the same turn: who should have heard them, on
     /// which connection, and when.
     pub(crate) held: Vec<(usize, Key, usize, Duration)>,
@@ -110,6 +112,7 @@ impl World {
             timers: Vec::new(),
             losses: Vec::new(),
             is_trimmed: false,
+            is_skewed: false,
             held: Vec::new(),
             closed: BTreeMap::new(),
             tally: Tally::default(),
