@@ -329,7 +329,7 @@ fn a_hub_is_congested_while_somebody_has_lately_fallen_behind() {
 fn who_is_given_up_is_not_waited_for() {
     let mut world = World::new(|config| config.max_client_buffer = config.min_client_buffer());
     let [a, b] = [world.connect("/ws"), world.connect("/ws")];
-    let long = frame(0x82, &[0; 60_000]);
+    let long = frame(0x82, &vec![0; 60_000]);
     for _ in 0..4 {
         world.land(a, &long);
         world.flush(&[b]);

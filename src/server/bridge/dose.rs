@@ -25,7 +25,7 @@ impl Dose {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             left: 0,
-            begun: now - MAX_HOLD,
+            begun: now.checked_sub(MAX_HOLD).unwrap_or(now),
         }
     }
 

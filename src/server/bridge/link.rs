@@ -361,11 +361,10 @@ fn is_connected(stream: &Stream) -> io::Result<bool> {
         #[cfg(feature = "tls")]
         Stream::Tls(_) => return Ok(true),
     };
-    match (error, peer) {
-        (Some(error), _) => Err(error),
-        (None, Ok(())) => Ok(true),
-        (None, Err(error)) if error.kind() == ErrorKind::NotConnected => Ok(false),
-        (None, Err(error)) => Err(error),
+    match error.map_or(peer, Err) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
