@@ -257,9 +257,15 @@ fn serve(mut talk: Talk, voice: &Voice, published: &Sender<Vec<u8>>) {
 /// answer to `PUBLISH`.
 pub(crate) fn answer(command: &[Vec<u8>]) -> Vec<u8> {
     match &*command[0] {
-        b"HELLO" => b"%3\r\n$5\r\nproto\r\n:3\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n\
-              $4\r\nrole\r\n$6\r\nmaster\r\n"
-            .to_vec(),
+        b"HELLO" => {
+            let map: [&[u8]; 4] = [
+                b"%3\r\n",
+                b"$5\r\nproto\r\n:3\r\n",
+                b"$4\r\nmode\r\n$10\r\nstandalone\r\n",
+                b"$4\r\nrole\r\n$6\r\nmaster\r\n",
+            ];
+            map.concat()
+        }
         b"SUBSCRIBE" => {
             let channels = command[1..].iter().enumerate();
             let pushes = channels.flat_map(|(index, channel)| {

@@ -9,7 +9,7 @@ use fanfare::backplane::BackplaneConfig;
 use fanfare::{ClientId, Handler, Message, Outbox};
 use socket2::{Domain, Socket, Type};
 
-use super::{Probe, joined, start};
+use super::{Probe, join, joined, start};
 use crate::admin::with_admin;
 use crate::fake_redis::{CHANNEL, FakeRedis, Talk, answer, envelope, message, now};
 use crate::peer::{BINARY, DEADLINE, PING, PONG, frame};
@@ -273,11 +273,8 @@ fn what_a_link_does_not_take_waits_until_it_does() {
         backplane.op_timeout = DEADLINE;
     });
     let mut peer = server.open("/ws");
-    let mut bytes = Vec::new();
-    let word = |i| vec![u8::try_from(i).expect("it is less"); 60_000];
-    for i in 0..WORDS {
-        bytes.extend(frame(BINARY, &word(i)));
-    }
+    let word = |i: usize| vec![u8::try_from(i).expect("it is less"); 60_000];
+    let bytes: Vec<u8> = (0..WORDS).flat_map(|i| frame(BINARY, &word(i))).collect();
     let stalled = redis.stall();
     let mut writer = peer.stream.try_clone().expect("a free descriptor");
     let writing = std::thread::spawn(move || writer.write_all(&bytes).expect("it is read"));
@@ -308,8 +305,7 @@ fn a_unix_socket_leads_to_redis_as_well() {
     let (stream, _) = listener.accept().expect("it connects");
     std::fs::remove_file(&path).expect("it is there");
     let mut talk = Talk::new(stream);
-    talk.greet();
-    server.wait_until("redis=up");
+    join(&server, &mut talk);
     let mut peer = server.open("/ws");
     talk.send(message(CHANNEL, b"hi"));
     peer.expect_text("hi");

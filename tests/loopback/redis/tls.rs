@@ -1,6 +1,6 @@
 //! TLS with Redis.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConnection, StreamOwned};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::Probe;
+use super::{Probe, join};
 use crate::admin::with_admin;
 use crate::fake_redis::{CHANNEL, FakeRedis, Talk, answer, envelope, message, now};
 use crate::peer::{BINARY, DEADLINE};
@@ -61,12 +61,6 @@ fn secure(stream: TcpStream, is_strict: bool) -> StreamOwned<ServerConnection, T
         .expect("they are a pair");
     let connection = ServerConnection::new(Arc::new(config)).expect("all is set");
     StreamOwned::new(connection, stream)
-}
-
-/// Answers until the server has joined, and returns what it says then.
-fn join<S: Read + Write>(server: &Running, talk: &mut Talk<S>) {
-    talk.greet();
-    server.wait_until("redis=up");
 }
 
 #[test]
