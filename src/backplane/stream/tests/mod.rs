@@ -131,6 +131,19 @@ fn a_replica_that_lagged_is_given_what_it_has_missed() {
 }
 
 #[test]
+fn another_entry_of_the_same_name_is_not_taken_for_ours() {
+    let mut world = World::new(1);
+    world.chat(20);
+    world.restart(|stream| {
+        let stream = stream.as_mut().unwrap();
+        stream.kept.back_mut().unwrap().1 = b"another".to_vec();
+    });
+    world.settle();
+    world.pass(SECOND);
+    assert_eq!(world.metric(0, "replayed_total"), 1);
+}
+
+#[test]
 fn whoever_comes_back_first_does_not_hide_what_is_lost() {
     let mut world = World::new(3);
     world.chat(100);
@@ -467,6 +480,11 @@ fn without_memory_messages_go_past_the_stream() {
     world.assert_complete();
     assert_eq!(world.metric(0, "diverted_total"), 20);
     assert_eq!(world.nodes[0].backplane.unacknowledged(), 0);
+    // It is said once, and once more when it is full again.
+    world.redis.errors.insert("XADD", "OOM once more");
+    world.chat(2);
+    let full = world.nodes[0].has_said(|event| *event == Event::StreamFull);
+    assert_eq!(full, 2);
     assert_eq!(world.metric(1, "gap_messages_total"), 0);
 }
 
