@@ -47,6 +47,8 @@ mod plan;
 mod redis;
 #[path = "simulation/seeds.rs"]
 mod seeds;
+#[path = "simulation_redis/settings.rs"]
+mod settings;
 #[path = "simulation/shrink.rs"]
 mod shrink;
 #[path = "simulation_redis/stream.rs"]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use fanfare::backplane::Health;
 
 use super::ledger::{Key, bit};
-use super::plan::{ROOMS, Temper};
+use super::plan::ROOMS;
+use super::settings::Temper;
 use super::world::World;
 
 /// How soon everything works when nothing is wrong, at first and after the last fault.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use fanfare::MessageKind;
 use fanfare::backplane::{Backplane, Delivery};
 
-use super::plan::{ROOMS, Settings, Temper};
+use super::plan::ROOMS;
+use super::settings::{Settings, Temper};
 
 /// A message: who has said it, and how many they had said before.
 pub(crate) type Key = (usize, usize);

@@ -10,8 +10,9 @@ use fanfare::backplane::{
 use super::dice::Dice;
 use super::ledger::{Key, Ledger, bit};
 use super::pipe::Pipe;
-use super::plan::{ALL, ROOMS, Settings};
+use super::plan::{ALL, ROOMS};
 use super::redis::{Conn, Peer, Session};
+use super::settings::Settings;
 use super::world::World;
 
 /// Bytes that the kernel takes before some have left.

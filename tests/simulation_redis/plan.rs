@@ -1,14 +1,8 @@
 //! What is going to happen: settings and steps, all of them known before anything happens, so that
 //! a failure can be had again, and with fewer steps.
 
-use std::time::Duration;
-
-use fanfare::backplane::{
-    BackplaneConfig, Credentials, DeliveryOrder, Endpoint, Format, Mode, Target,
-};
-
 use super::dice::Dice;
-use super::world::PASSWORD;
+use super::settings::{Settings, Temper};
 
 /// Rooms in which something is said.
 pub(crate) const ROOMS: [&str; 3] = ["", "a", "café"];
@@ -18,55 +12,6 @@ pub(crate) const ROOMS: [&str; 3] = ["", "a", "café"];
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
     pub(crate) steps: Vec<Step>,
-}
-
-/// What may happen in a world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Temper {
-    /// Nothing but talk.
-    Calm,
-    /// Everything comes, however late.
-    Late,
-    /// Connections and Redises are lost as well.
-    Rough,
-}
-
-/// One world.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) temper: Temper,
-    /// For what happens by chance while it runs.
-    pub(crate) seed: u64,
-    pub(crate) nodes: usize,
-    pub(crate) is_stream: bool,
-    /// Whether a server's own clients never wait for Redis.
-    pub(crate) is_local: bool,
-    pub(crate) is_raw: bool,
-    pub(crate) shards: Option<u16>,
-    pub(crate) database: u32,
-    pub(crate) has_password: bool,
-    /// Whether a sentinel says where Redis is.
-    pub(crate) has_sentinel: bool,
-    /// Whether everybody has heard everybody before anything goes wrong.
-    pub(crate) is_warm: bool,
-    /// How long bytes travel, at least, and how much longer at most.
-    pub(crate) latency: Duration,
-    pub(crate) jitter: Duration,
-    /// Bytes that a server reads and writes at once, at most.
-    pub(crate) read: usize,
-    pub(crate) write: usize,
-    pub(crate) max_message_size: usize,
-    /// Beyond the least that it can be.
-    pub(crate) queue: usize,
-    pub(crate) queue_max_age: Duration,
-    pub(crate) echo_deadline: Duration,
-    pub(crate) op_timeout: Duration,
-    pub(crate) stream_maxlen: u64,
-    pub(crate) catchup_max: u64,
-    /// Bytes that Redis keeps for a subscriber who does not read before it hangs up.
-    pub(crate) output_limit: usize,
-    /// Whether Redis counts what was ever added to a stream, as it does since 7.0.
-    pub(crate) counts_added: bool,
 }
 
 /// One thing that happens.
@@ -175,23 +120,21 @@ pub(crate) enum Refusal {
     Permission,
 }
 
-/// Entries of a short stream, at most; all that is ever said is less than a long one.
-const NARROW: u64 = 10_000;
-
 /// Everything there is.
 pub(crate) const ALL: usize = usize::MAX;
 
 impl Plan {
     pub(crate) fn new(seed: u64, steps: usize) -> Self {
         let mut dice = Dice::new(seed);
-        let settings = Settings::new(&mut dice);
+        let mut settings = Settings::new(&mut dice);
         let faults = match settings.temper {
-            Temper::Calm => 0,
+            Temper::Calm | Temper::Single => 0,
+            Temper::Short => 10,
             Temper::Late | Temper::Rough => dice.pick(&[2, 5, 10, 20]),
         };
-        let steps = (0..steps)
+        let mut plan: Vec<Step> = (0..steps)
             .map(|_| match dice.below(100) {
-                chance if chance < faults => fault(&settings, &mut dice),
+                chance if chance < faults => faulty(&settings, &mut dice).1,
                 chance if chance < 60 => say(&settings, &mut dice),
                 60..=62 => Step::Outsider {
                     what: outsider(&settings, &mut dice),
@@ -202,6 +145,12 @@ impl Plan {
                 },
             })
             .collect();
+        if settings.temper == Temper::Single {
+            let (fault, step) = faulty(&settings, &mut dice);
+            settings.single = Some(fault);
+            plan[steps / 4 + dice.below(steps / 2)] = step;
+        }
+        let steps = plan;
         Self { settings, steps }
     }
 
@@ -231,116 +180,6 @@ impl Step {
     }
 }
 
-impl Settings {
-    /// What the backplanes run with.
-    pub(crate) fn config(&self) -> BackplaneConfig {
-        let at = |host: &str| Endpoint::Tcp(host.to_owned(), 6379);
-        let target = if self.has_sentinel {
-            Target::Sentinel {
-                sentinels: vec![at("sentinel"), at("sentinel")],
-                master: "mymaster".to_owned(),
-            }
-        } else {
-            Target::Server(at("redis"))
-        };
-        let mut config = BackplaneConfig::new(target);
-        if self.is_stream {
-            config.mode = Mode::Stream;
-        }
-        if self.is_local {
-            config.delivery = DeliveryOrder::Local;
-        }
-        if self.is_raw {
-            config.format = Format::Raw;
-        }
-        config.credentials = self.has_password.then(|| Credentials {
-            user: "default".to_owned(),
-            password: PASSWORD.to_owned(),
-        });
-        config.database = self.database;
-        config.shards = self.shards;
-        config.queue_bytes = self.max_message_size + 1024 + self.queue;
-        config.queue_max_age = self.queue_max_age;
-        config.echo_deadline = self.echo_deadline;
-        config.op_timeout = self.op_timeout;
-        config.stream_maxlen = self.stream_maxlen;
-        config.catchup_max = self.catchup_max;
-        config.max_message_size = self.max_message_size;
-        config.check().expect("the settings go together");
-        config
-    }
-
-    /// Whether entries of the stream may be gone before everybody has read them, since it is short
-    /// or skipped.
-    pub(crate) fn is_narrow(&self) -> bool {
-        self.stream_maxlen < NARROW || self.catchup_max < NARROW
-    }
-
-    fn new(dice: &mut Dice) -> Self {
-        let millis = |dice: &mut Dice, from: &[u64]| Duration::from_millis(dice.pick(from));
-        let temper = dice.pick(&[
-            Temper::Calm,
-            Temper::Late,
-            Temper::Late,
-            Temper::Rough,
-            Temper::Rough,
-            Temper::Rough,
-            Temper::Rough,
-        ]);
-        let is_calm = temper == Temper::Calm;
-        let is_stream = dice.percent(50);
-        let is_raw = !is_stream && dice.percent(10);
-        let has_shards = !is_raw && dice.percent(10);
-        let has_room = temper != Temper::Rough || dice.percent(60);
-        let is_wide = temper != Temper::Rough || dice.percent(70);
-        let max_message_size = dice.pick(&[100, 100, 300, 300, 300, 4096, 4096, 70_000]);
-        // Long messages in short pieces take too long.
-        let piece = max_message_size / 50;
-        Self {
-            temper,
-            seed: dice.next(),
-            nodes: dice.pick(&[2, 2, 3, 3, 4]),
-            is_stream,
-            is_local: !is_raw && dice.percent(15),
-            is_raw,
-            shards: has_shards.then(|| dice.pick(&[1, 2])),
-            database: if has_shards { 0 } else { dice.pick(&[0, 0, 3]) },
-            has_password: dice.percent(30),
-            has_sentinel: dice.percent(15),
-            is_warm: is_calm || dice.percent(80),
-            latency: Duration::from_micros(dice.pick(&[20, 100, 1000, 3000])),
-            jitter: Duration::from_micros(dice.pick(&[0, 50, 1000, 2000])),
-            read: dice.pick(&[ALL, ALL, ALL, 4096, 100, 7]).max(piece),
-            write: dice.pick(&[ALL, ALL, ALL, 4096, 100, 7]).max(piece),
-            max_message_size,
-            queue: if has_room {
-                16 << 20
-            } else {
-                dice.pick(&[0, 3000, 50_000])
-            },
-            queue_max_age: if has_room {
-                Duration::from_secs(120)
-            } else {
-                millis(dice, &[700, 5000, 30_000])
-            },
-            echo_deadline: millis(dice, &[250, 250, 250, 100, 1000]),
-            op_timeout: millis(dice, &[1000, 1000, 1000, 500]),
-            stream_maxlen: if is_wide {
-                100_000
-            } else {
-                dice.pick(&[20, 50, 200])
-            },
-            catchup_max: if is_wide {
-                100_000
-            } else {
-                dice.pick(&[20, 150, 100_000])
-            },
-            output_limit: if is_wide { 32 << 20 } else { 1 << 20 },
-            counts_added: dice.percent(80),
-        }
-    }
-}
-
 fn say(settings: &Settings, dice: &mut Dice) -> Step {
     let most = settings.max_message_size;
     let len = match dice.below(20) {
@@ -365,24 +204,41 @@ fn outsider(settings: &Settings, dice: &mut Dice) -> Outsider {
     }
 }
 
-fn fault(settings: &Settings, dice: &mut Dice) -> Step {
-    let fault = if settings.temper == Temper::Late || dice.percent(35) {
+/// Something that goes wrong, for a while.
+fn faulty(settings: &Settings, dice: &mut Dice) -> (Fault, Step) {
+    let is_late = match settings.temper {
+        Temper::Calm | Temper::Late => true,
+        Temper::Single => dice.percent(50),
+        Temper::Rough => dice.percent(35),
+        Temper::Short => false,
+    };
+    let fault = if is_late {
         late(settings, dice)
+    } else if settings.temper == Temper::Short {
+        trimming(settings, dice)
     } else {
         rough(settings, dice)
     };
     // Whoever waits longer than that is given up by the kernel.
     let longest = match fault {
-        Fault::Freeze if settings.temper == Temper::Late => 10_000,
-        _ if settings.temper == Temper::Late => 4000,
-        _ => 20_000,
+        _ if settings.temper == Temper::Rough || !is_late => 20_000,
+        Fault::Freeze => 10_000,
+        _ => 4000,
     };
     let millis = dice.pick(&[
         1, 30, 150, 400, 1000, 1500, 2500, 4000, 7000, 10_000, 20_000,
     ]);
-    Step::Fault {
-        fault,
-        millis: millis.min(longest),
+    let millis = millis.min(longest);
+    (fault, Step::Fault { fault, millis })
+}
+
+/// What makes a reader of a stream miss something.
+fn trimming(settings: &Settings, dice: &mut Dice) -> Fault {
+    let node = dice.below(settings.nodes);
+    match dice.below(6) {
+        0..=3 => Fault::Stop { node },
+        4 => Fault::Trim { keep: 5 },
+        _ => Fault::Trim { keep: 100 },
     }
 }
 

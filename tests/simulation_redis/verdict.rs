@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::counters::Counters;
 use super::ledger::{Key, Message, bit};
 use super::node::Process;
-use super::plan::Temper;
+use super::plan::{Fault, Refusal};
+use super::settings::Temper;
 use super::world::World;
 
 /// How late a message may come, and how long one is held at most that came on a connection which
@@ -182,6 +183,9 @@ impl World {
         if hearer.joined.is_none_or(|joined| message.said_at < joined) {
             return true;
         }
+        if self.must_be_heard(message, by) {
+            return false;
+        }
         let is_here = message.arrived & bit(by) != 0;
         if is_here && self.may_be_passed_over(key, by) {
             return true;
@@ -196,6 +200,37 @@ impl World {
             } else {
                 has_died || self.settings.is_raw
             }
+        }
+    }
+
+    /// Whether the one thing that goes wrong is no reason for a message to be lost on a node, for
+    /// Pub/Sub. With a stream, reasons are looked at one by one.
+    fn must_be_heard(&self, message: &Message, by: usize) -> bool {
+        if self.settings.is_stream || self.settings.is_raw {
+            return false;
+        }
+        let Some(fault) = self.settings.single else {
+            return self.settings.temper == Temper::Calm;
+        };
+        match fault {
+            Fault::Stop { .. }
+            | Fault::Dawdle { .. }
+            | Fault::Slow { .. }
+            | Fault::Hole { .. }
+            | Fault::Freeze
+            | Fault::Demote
+            | Fault::Refuse {
+                what: Refusal::Memory,
+            }
+            | Fault::Trim { .. }
+            | Fault::Delete => true,
+            // It was away itself.
+            Fault::Cut { node: cut, .. } | Fault::HangUp { node: cut } => {
+                cut != self.ledger.lives[by].node
+            }
+            // Nothing is sent to a Redis that has just come back before the others are there.
+            Fault::Crash { .. } => message.pushed & bit(by) == 0,
+            Fault::Kill { .. } | Fault::Failover { .. } | Fault::Refuse { .. } => false,
         }
     }
 
