@@ -180,8 +180,8 @@ impl Report {
         self.live("tls_key", [&tls.key, key], place);
         self.live("tls_client_ca", [&tls.client_ca, client_ca], place);
         if old.log_level != *log_level {
-            let change = format_args!("log_level={}..{log_level}", old.log_level);
-            self.note(&change, true);
+            let was = old.log_level;
+            self.note(&format_args!("log_level={was}..{log_level}"), true);
         }
     }
 }

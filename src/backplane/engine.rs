@@ -1,13 +1,17 @@
 //! What carries messages: the interface between a shard and its bus.
 
 use std::fmt;
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::action::LinkId;
 use super::config::BackplaneConfig;
+use super::entry::Entry;
 use super::links::Links;
 use super::loss::Loss;
 use super::news::News;
+use super::pace::Pace;
+use super::refusals::Refusals;
 use super::request::Request;
 use super::resp::Value;
 use super::traffic::Traffic;
@@ -74,4 +78,21 @@ pub(super) struct Desk<'d> {
     pub(super) config: &'d BackplaneConfig,
     /// The time.
     pub(super) now: Instant,
+}
+
+impl Desk<'_> {
+    /// The next message that may be sent on a link now, and its number.
+    pub(super) fn next_to_send(
+        &mut self,
+        link: LinkId,
+        refusals: &Refusals,
+        pace: &mut Pace,
+    ) -> Option<(u64, Rc<Entry>)> {
+        let seq = self.traffic.queue.first_unsent()?;
+        let may_send = self.links.has_room(link)
+            && refusals.allows(self.links.is_idle(link))
+            && pace.allows(seq, self.now);
+        let entry = may_send.then(|| self.traffic.next_unsent(self.news))??;
+        Some((seq, entry))
+    }
 }

@@ -47,9 +47,8 @@ pub(super) fn check_hello(reply: &Value) -> Result<(), Loss> {
         (b"mode".as_slice(), [b"sentinel".as_slice(); 2]),
         (b"role", [b"replica", b"slave"]),
     ] {
-        if let Some(says) = reply.map_get(key).and_then(Value::as_bytes)
-            && wrong.contains(&says)
-        {
+        let says = reply.map_get(key).and_then(Value::as_bytes);
+        if let Some(says) = says.filter(|says| wrong.contains(says)) {
             return Err(Loss::Role(Refusal::new(says)));
         }
     }

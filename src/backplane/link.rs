@@ -34,6 +34,19 @@ pub(super) enum Errand {
     },
 }
 
+impl Errand {
+    /// What is told to a sentinel that wants to know who asks, once, and what it was asked for.
+    fn take_credentials(&mut self) -> Option<(Credentials, String)> {
+        match self {
+            Self::Serve => None,
+            Self::Ask {
+                master,
+                credentials,
+            } => Some((credentials.take()?, std::mem::take(master))),
+        }
+    }
+}
+
 /// One connection to Redis, or to a sentinel: what is written, what was asked and is not answered,
 /// and how long that may take.
 #[derive(Debug)]
@@ -340,18 +353,13 @@ impl Link {
 
     /// A sentinel's answer; `None` if it is asked again.
     fn master(&mut self, reply: &Value, now: Instant) -> Option<Loss> {
-        if reply.error_code() == Some(b"NOAUTH")
-            && let Errand::Ask {
-                master,
-                credentials,
-            } = &mut self.errand
-            && let Some(Credentials { user, password }) = credentials.take()
-        {
-            let (user, master) = (user.into_bytes(), std::mem::take(master));
-            let args: [&[u8]; 3] = [b"AUTH", &user, password.as_bytes()];
-            self.send(Request::Auth, &args, now);
-            self.ask(&master, now);
-            return None;
+        if reply.error_code() == Some(b"NOAUTH") {
+            if let Some((Credentials { user, password }, master)) = self.errand.take_credentials() {
+                let args: [&[u8]; 3] = [b"AUTH", user.as_bytes(), password.as_bytes()];
+                self.send(Request::Auth, &args, now);
+                self.ask(&master, now);
+                return None;
+            }
         }
         Some(match (reply.as_error(), located(reply)) {
             (Some(text), _) => Loss::from_error(text, &self.to),

@@ -187,10 +187,9 @@ impl Backplane {
     /// Fires what is due.
     pub fn advance(&mut self, now: Instant) {
         for index in 0..self.links.len() {
-            if let Some(link) = self.links.id(index)
-                && !self.wants_input(link)
-                && let Some(unread) = self.links.get_mut(link)
-            {
+            let link = self.links.id(index);
+            let unread = link.filter(|link| !self.wants_input(*link));
+            if let Some(unread) = unread.and_then(|link| self.links.get_mut(link)) {
                 unread.excuse(now);
             }
         }

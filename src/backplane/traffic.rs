@@ -109,12 +109,11 @@ impl Traffic {
         news: &mut News,
         now: Instant,
     ) -> Option<u64> {
-        if channel == Channel::Messages
-            && self.format == Format::Raw
-            && let Some(seq) = self.raw_echoes.recognise(&bytes, now)
-        {
-            self.echoed(seq, news, now);
-            return None;
+        if channel == Channel::Messages && self.format == Format::Raw {
+            if let Some(seq) = self.raw_echoes.recognise(&bytes, now) {
+                self.echoed(seq, news, now);
+                return None;
+            }
         }
         let envelope = match Envelope::parse(&bytes, self.max_message_size) {
             Ok(Parsed::Envelope(envelope)) => envelope,
@@ -345,9 +344,8 @@ impl Traffic {
             }
             let took = self.peers.echoed(seq, now);
             // What comes as soon as a heartbeat does is a message if none has to be read before.
-            if self.tails.as_ref().is_none_or(Tails::is_at_end)
-                && let Some(took) = took
-            {
+            let is_at_end = self.tails.as_ref().is_none_or(Tails::is_at_end);
+            if let Some(took) = took.filter(|_| is_at_end) {
                 self.echoes.observe(took, now);
             }
             if self.is_up && !std::mem::replace(&mut self.is_proved, true) {

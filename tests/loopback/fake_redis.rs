@@ -111,6 +111,7 @@ impl Talk {
         self.serve()
     }
 
+    #[cfg(feature = "tls")]
     /// The socket itself, for another protocol.
     pub(crate) fn into_stream(self) -> TcpStream {
         self.stream.into_inner()

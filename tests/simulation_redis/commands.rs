@@ -1,7 +1,7 @@
 //! What the model of a Redis answers.
 
 use super::plan::Refusal;
-use super::redis::Peer;
+use super::redis::{Conn, Peer};
 use super::wire::{Reply, command};
 use super::world::{PASSWORD, World};
 
@@ -16,11 +16,11 @@ impl World {
         };
         let input = std::mem::take(&mut conn.session.input);
         let mut begin = 0;
-        while let Some(conn) = self.conns.get(&id)
-            && conn.session.waits.is_none()
-            && !conn.is_dropped
-            && let Some((words, len)) = command(&input[begin..])
-        {
+        let is_served = |conn: &&Conn| conn.session.waits.is_none() && !conn.is_dropped;
+        while self.conns.get(&id).as_ref().is_some_and(is_served) {
+            let Some((words, len)) = command(&input[begin..]) else {
+                break;
+            };
             begin += len;
             self.execute(id, &words);
         }

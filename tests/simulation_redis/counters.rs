@@ -11,13 +11,11 @@ pub(crate) struct Counters {
     pub(crate) resent: u64,
     pub(crate) dropped: u64,
     pub(crate) received: u64,
-    pub(crate) rejected: u64,
     pub(crate) duplicates: u64,
     pub(crate) gaps: u64,
     pub(crate) missed: u64,
     pub(crate) replayed: u64,
     pub(crate) diverted: u64,
-    pub(crate) queue_bytes: u64,
     pub(crate) peers: u64,
 }
 
@@ -40,13 +38,11 @@ impl Counters {
             resent: sum("resent_total"),
             dropped: sum("dropped_total"),
             received: sum("received_total"),
-            rejected: sum("rejected_total"),
             duplicates: sum("duplicates_filtered_total"),
             gaps: sum("gap_messages_total"),
             missed: sum("missed_total"),
             replayed: sum("replayed_total"),
             diverted: sum("diverted_total"),
-            queue_bytes: sum("queue_bytes"),
             peers: sum("peers"),
         }
     }

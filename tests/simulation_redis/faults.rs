@@ -51,16 +51,11 @@ impl World {
                 } else {
                     self.nodes[node].cut_until = until;
                 }
-                conns.into_iter().for_each(|id| self.reset(id));
-            }
-            Fault::HangUp { node } => {
-                for id in self.conns_of(node) {
-                    let at = self.now + self.settings.latency;
-                    let conn = self.conns.get_mut(&id).expect("it is there");
-                    conn.is_dropped = true;
-                    conn.down.end(at);
+                for id in conns {
+                    self.reset(id);
                 }
             }
+            Fault::HangUp { node } => self.hang_up_on(node),
             Fault::Freeze => {
                 let frozen = &mut self.servers[self.leader].frozen_until;
                 *frozen = until.max(*frozen);
@@ -76,14 +71,7 @@ impl World {
                 self.servers[server].is_replica = true;
                 self.timers.push((until, Timer::Promote { server }));
             }
-            Fault::Refuse { what } => {
-                let server = self.leader;
-                self.servers[server].refuses = Some(what);
-                self.timers.push((until, Timer::Allow { server }));
-                if what == Refusal::Password {
-                    self.reset_all(server);
-                }
-            }
+            Fault::Refuse { what } => self.refuse(what, until),
             Fault::Trim { keep } => {
                 self.is_trimmed = true;
                 self.ledger.may_disorder = true;
@@ -93,6 +81,26 @@ impl World {
                 self.remove(|stream| stream.entries.len());
                 self.servers[self.leader].streams.clear();
             }
+        }
+    }
+
+    /// Redis ends a server's connections.
+    fn hang_up_on(&mut self, node: usize) {
+        for id in self.conns_of(node) {
+            let at = self.now + self.settings.latency;
+            let conn = self.conns.get_mut(&id).expect("it is there");
+            conn.is_dropped = true;
+            conn.down.end(at);
+        }
+    }
+
+    /// Redis refuses something from now on.
+    fn refuse(&mut self, what: Refusal, until: Duration) {
+        let server = self.leader;
+        self.servers[server].refuses = Some(what);
+        self.timers.push((until, Timer::Allow { server }));
+        if what == Refusal::Password {
+            self.reset_all(server);
         }
     }
 
@@ -126,11 +134,11 @@ impl World {
                 self.nodes[node].lead = self.leader;
                 let old = Peer::Redis(1 - self.leader);
                 let conns = self.conns_of(node);
-                let old: Vec<usize> = conns
-                    .into_iter()
-                    .filter(|id| self.conns[id].to == old)
-                    .collect();
-                old.into_iter().for_each(|id| self.reset(id));
+                for id in conns {
+                    if self.conns[&id].to == old {
+                        self.reset(id);
+                    }
+                }
             }
             Timer::Revive { server } => {
                 if server == self.leader {

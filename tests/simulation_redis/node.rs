@@ -309,9 +309,10 @@ impl World {
     /// Clients hear what there is to hear.
     fn hear(&mut self, node: usize, life: &mut Process) {
         let mut appetite = self.nodes[node].appetite.unwrap_or(ALL);
-        while appetite > 0
-            && let Some(delivery) = life.backplane.next_delivery()
-        {
+        while appetite > 0 {
+            let Some(delivery) = life.backplane.next_delivery() else {
+                break;
+            };
             appetite -= 1;
             self.tally.heard += 1;
             if let Some((who, index)) = self.ledger.hear(life.who, &delivery) {
@@ -333,7 +334,7 @@ impl World {
         while let Some(action) = life.backplane.next_action() {
             match action {
                 Action::Connect { link, to } => {
-                    let conn = self.open(node, life.who, link, &to);
+                    let conn = self.open(node, life.who, &to);
                     life.links.insert(link.index(), (link, conn));
                 }
                 Action::Disconnect(link) => {
@@ -364,7 +365,7 @@ impl World {
     }
 
     /// Opens a connection. It stands when bytes have gone to and fro.
-    fn open(&mut self, node: usize, who: usize, link: LinkId, to: &Endpoint) -> usize {
+    fn open(&mut self, node: usize, who: usize, to: &Endpoint) -> usize {
         let Endpoint::Tcp(host, 6379) = to else {
             panic!("nobody has said {to:?}");
         };
@@ -392,7 +393,6 @@ impl World {
         let mut conn = Conn {
             node,
             who,
-            link,
             to: peer,
             opens: Some(opens),
             up: Pipe::default(),

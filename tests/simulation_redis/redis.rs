@@ -7,7 +7,6 @@ use super::ledger::Key;
 use super::pipe::Pipe;
 use super::plan::Refusal;
 use super::stream::{Id, Stream};
-use fanfare::backplane::LinkId;
 
 /// The time of day at which worlds begin, in milliseconds since 1970.
 const EPOCH: u64 = 1_700_000_000_000;
@@ -28,11 +27,11 @@ pub(crate) struct Redis {
 
 /// A connection, and what Redis knows of it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each end does what it does")]
 pub(crate) struct Conn {
     pub(crate) node: usize,
     /// The life that opened it, and what it calls it.
     pub(crate) who: usize,
-    pub(crate) link: LinkId,
     pub(crate) to: Peer,
     /// When it is known whether it stands, and whether it does.
     pub(crate) opens: Option<(Duration, bool)>,

@@ -27,6 +27,7 @@ pub(crate) enum Temper {
 
 /// One world.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "worlds differ in all of it")]
 pub(crate) struct Settings {
     pub(crate) temper: Temper,
     /// What goes wrong, if it is one thing.

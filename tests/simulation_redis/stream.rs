@@ -67,8 +67,8 @@ impl Stream {
         replica.added -= lost.len();
         if let Some(first) = lost.front() {
             // What was deleted before is the least that it knows of.
-            let last = replica.entries.back().map(|entry| entry.id);
-            replica.last = last.unwrap_or(replica.last_removed).min(first.id);
+            let newest = replica.entries.back().map(|entry| entry.id);
+            replica.last = newest.unwrap_or(replica.last_removed).min(first.id);
         }
         replica
     }

@@ -76,7 +76,7 @@ impl World {
         if let Some((_, message)) = self.ledger.recognise(words.last().expect("a value")) {
             message.fate.added_at.get_or_insert(self.now);
         }
-        let waiting: Vec<usize> = self.conns.iter().map(|(id, _)| *id).collect();
+        let waiting: Vec<usize> = self.conns.keys().copied().collect();
         for id in waiting {
             self.wake(id, server, key);
         }

@@ -94,7 +94,7 @@ impl World {
         let by = life.who;
         let counters = Counters::of(&life.backplane, self.instant());
         let (mut least, mut most) = (0, 0);
-        for who in 0..self.ledger.lives.len() {
+        for (who, budget) in dropped.iter().copied().enumerate() {
             if who == by {
                 continue;
             }
@@ -105,7 +105,6 @@ impl World {
             let mut unexplained = missing.messages;
             unexplained.retain(|key| !self.may_be_lost(*key, by));
             // What was dropped before Redis had it, nobody can have heard.
-            let budget = dropped[who];
             let is_dropped = |key: &Key| {
                 let fate = self.ledger.lives[key.0].messages[key.1].fate;
                 !fate.is_published && fate.added_at.is_none() || budget > 0
@@ -162,7 +161,7 @@ impl World {
         for (shard, numbered) in self.ledger.numbered(who) {
             let contact = hearer.first_contact.get(&(who, shard)).copied();
             let is_heard = |index: &usize| speaker.messages[*index].heard & bit(by) != 0;
-            let last_heard = numbered.iter().rposition(|index| is_heard(index));
+            let last_heard = numbered.iter().rposition(&is_heard);
             for (place, index) in numbered.iter().enumerate() {
                 if is_heard(index) {
                     continue;

@@ -260,6 +260,7 @@ impl World {
     }
 
     /// Redis says something on a connection.
+    #[expect(clippy::needless_pass_by_value, reason = "it is made to be said")]
     pub(crate) fn reply(&mut self, id: usize, reply: Reply) {
         self.send_down(id, &reply.0);
     }

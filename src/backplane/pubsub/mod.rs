@@ -171,10 +171,9 @@ impl PubSub {
 
     /// Opens the connection that is missing.
     fn advance_connections(&mut self, desk: &mut Desk<'_>) {
-        if let Some(next) = &self.successor
-            && next.is_subscribed()
-            && next.drain_until().is_some_and(|until| until <= desk.now)
-        {
+        let subscribed = self.successor.as_ref().filter(|next| next.is_subscribed());
+        let drain = subscribed.and_then(Carrier::drain_until);
+        if drain.is_some_and(|until| until <= desk.now) {
             self.hand_over(None, desk);
         }
         if !self.needs_link(desk.links) {
@@ -334,12 +333,7 @@ impl Engine for PubSub {
         if self.refusals.pause_is_over(desk.links.is_idle(link), now) {
             desk.traffic.queue.rewind();
         }
-        while desk.links.has_room(link)
-            && self.refusals.allows(desk.links.is_idle(link))
-            && let Some(seq) = desk.traffic.queue.first_unsent()
-            && self.pace.allows(seq, now)
-            && let Some(entry) = desk.traffic.next_unsent(desk.news)
-        {
+        while let Some((seq, entry)) = desk.next_to_send(link, &self.refusals, &mut self.pace) {
             let published = entry.published(desk.config.format);
             self.pace.spend(seq, published.len());
             let messages = self.channels.messages.as_bytes();

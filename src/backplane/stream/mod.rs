@@ -239,10 +239,10 @@ impl Engine for Stream {
             if let Err(why) = self.reader.replied(request, reply, witness, desk) {
                 self.give_up(link, why, desk);
             }
-        } else if self.command(link).is_some()
-            && let Err(why) = self.answered(link, request, &reply, desk)
-        {
-            self.give_up(link, why, desk);
+        } else if self.command(link).is_some() {
+            if let Err(why) = self.answered(link, request, &reply, desk) {
+                self.give_up(link, why, desk);
+            }
         }
         self.settle(desk);
     }
@@ -337,12 +337,7 @@ impl Engine for Stream {
         if self.refusals.pause_is_over(desk.links.is_idle(link), now) {
             desk.traffic.queue.rewind();
         }
-        while desk.links.has_room(link)
-            && self.refusals.allows(desk.links.is_idle(link))
-            && let Some(seq) = desk.traffic.queue.first_unsent()
-            && self.pace.allows(seq, now)
-            && let Some(entry) = desk.traffic.next_unsent(desk.news)
-        {
+        while let Some((seq, entry)) = desk.next_to_send(link, &self.refusals, &mut self.pace) {
             let published = entry.published(Format::Envelope);
             self.pace.spend(seq, published.len());
             let args = [

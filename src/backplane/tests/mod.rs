@@ -161,8 +161,9 @@ impl Node {
     /// What the driver does after the rest of a turn.
     fn act(&mut self, ms: u64, now: Instant) {
         self.backplane.advance(now);
-        while !self.is_congested
-            && let Some(delivery) = self.backplane.next_delivery()
+        while let Some(delivery) = (!self.is_congested)
+            .then(|| self.backplane.next_delivery())
+            .flatten()
         {
             self.heard.push(HeardAt {
                 at: ms,
@@ -398,9 +399,10 @@ impl World {
             let is_cut = !self.redises[wire.redis].clients.contains_key(&wire.client);
             if !wire.is_holed && node.backplane.wants_input(link) {
                 let mut bytes = Vec::new();
-                while bytes.len() < node.max_read
-                    && let Some(chunk) = wire.to_node.pop(ms)
-                {
+                while bytes.len() < node.max_read {
+                    let Some(chunk) = wire.to_node.pop(ms) else {
+                        break;
+                    };
                     bytes.extend(chunk);
                 }
                 if !bytes.is_empty() {

@@ -240,8 +240,9 @@ impl Node {
             self.events.push(event);
         }
         let before = self.heard.len();
-        while !self.is_clogged
-            && let Some(delivery) = self.backplane.next_delivery()
+        while let Some(delivery) = (!self.is_clogged)
+            .then(|| self.backplane.next_delivery())
+            .flatten()
         {
             let text = String::from_utf8_lossy(delivery.payload()).into_owned();
             self.heard.push((now, text));
