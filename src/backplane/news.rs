@@ -58,6 +58,16 @@ impl News {
         self.inbox.push(delivery);
     }
 
+    /// A stream had lost so many messages of ours, which are added again. Shards that find it at the
+    /// same time say it together.
+    pub(super) fn replayed(&mut self, lost: u64) {
+        if let Some(Event::Replayed { messages }) = self.events.back_mut() {
+            *messages = messages.saturating_add(lost);
+        } else {
+            self.say(Event::Replayed { messages: lost });
+        }
+    }
+
     /// Messages get through.
     pub(super) fn joined(&mut self) {
         self.told = Default::default();
@@ -180,6 +190,17 @@ mod tests {
         news.advance(now + DIGEST_INTERVAL);
         assert_eq!(news.next_event(), Some(Event::Missing { messages: 100 }));
         assert_eq!(news.metrics.gaps, 102);
+    }
+
+    #[test]
+    fn what_two_shards_add_again_is_said_in_sum() {
+        let mut news = News::default();
+        news.replayed(2);
+        news.replayed(2);
+        assert_eq!(news.next_event(), Some(Event::Replayed { messages: 4 }));
+        news.replayed(1);
+        assert_eq!(news.next_event(), Some(Event::Replayed { messages: 1 }));
+        assert_eq!(news.next_event(), None);
     }
 
     #[test]

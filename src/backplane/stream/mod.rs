@@ -28,7 +28,6 @@ use super::channels::Channels;
 use super::config::{BackplaneConfig, Format};
 use super::dialler::Dialler;
 use super::engine::{Desk, Engine};
-use super::event::Event;
 use super::links::Links;
 use super::loss::Loss;
 use super::pace::Pace;
@@ -174,8 +173,7 @@ impl Stream {
             desk.traffic.replay(entry, desk.news, desk.now);
         }
         if lost > 0 {
-            let messages = lost as u64;
-            desk.news.say(Event::Replayed { messages });
+            desk.news.replayed(lost as u64);
         }
         self.pace.begin(desk.traffic.said());
         if let Some(command) = &mut self.command {
