@@ -175,6 +175,10 @@ impl World {
                 self.load(*id, key);
             }
         }
+        if let Some(key) = key {
+            let message = self.ledger.message(key);
+            message.fate.first_to.get_or_insert(message.pushed);
+        }
         hearers.len()
     }
 

@@ -78,6 +78,8 @@ impl World {
                 self.remove(|stream| stream.entries.len().saturating_sub(keep));
             }
             Fault::Delete => {
+                // What is added again comes behind what was said since.
+                self.ledger.may_disorder = true;
                 self.remove(|stream| stream.entries.len());
                 self.servers[self.leader].streams.clear();
             }

@@ -92,6 +92,9 @@ impl fmt::Debug for Message {
 pub(crate) struct Fate {
     /// It was published on the channel.
     pub(crate) is_published: bool,
+    /// To whom it was pushed when it was published first: a bit each. Another copy may come when
+    /// later messages have been heard of.
+    pub(crate) first_to: Option<u64>,
     /// It was added to the stream, first at this time.
     pub(crate) added_at: Option<Duration>,
     /// It was in the stream, and was removed.

@@ -234,9 +234,13 @@ impl World {
     }
 
     /// Whether a message that has arrived may not be heard: it was late, or on a connection that
-    /// was given up before it was to be heard.
+    /// was given up before it was to be heard, or another copy of what was published before.
     fn may_be_passed_over(&self, key: Key, by: usize) -> bool {
-        let said_at = self.ledger.lives[key.0].messages[key.1].said_at;
+        let message = &self.ledger.lives[key.0].messages[key.1];
+        if message.fate.first_to.is_some_and(|to| to & bit(by) == 0) {
+            return true;
+        }
+        let said_at = message.said_at;
         let arrivals = self.held.iter();
         let mut arrivals = arrivals.filter(|(who, held, ..)| (*who, *held) == (by, key));
         arrivals.all(|(_, _, conn, at)| {
