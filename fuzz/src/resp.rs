@@ -7,6 +7,9 @@ use super::plan::{Cuts, Plan};
 /// In the first byte: the limits are small, so that short inputs reach them.
 const SMALL_LIMITS: u8 = 0x10;
 
+/// A longer string than this is no message that is too long, but nonsense.
+const MAX_PASSED: usize = 512 * 1024 * 1024;
+
 /// The values of a stream, and the error at its end.
 type Heard = (Vec<Value>, Option<RespError>);
 
@@ -163,10 +166,13 @@ impl Reader<'_> {
 
     fn bulk(&mut self, kind: u8, text: &str) -> Result<Value, Stop> {
         let len = length(text)?;
-        if len > self.limits.max_bulk || kind == b'=' && len < 4 {
+        let is_passed = kind == b'$' && len > self.limits.max_bulk && len <= MAX_PASSED;
+        if (len > self.limits.max_bulk && !is_passed) || kind == b'=' && len < 4 {
             return Err(Stop::Wrong);
         }
-        self.spend(len + 2)?;
+        if !is_passed {
+            self.spend(len + 2)?;
+        }
         if self.rest.len() < len {
             return Err(Stop::Unfinished);
         }
@@ -174,6 +180,7 @@ impl Reader<'_> {
         self.rest = &self.rest[len..];
         self.line_end()?;
         Ok(match kind {
+            b'$' if is_passed => Value::Null,
             b'$' => Value::Bulk(bytes),
             b'!' => Value::Error(bytes),
             _ if bytes[3] != b':' => return Err(Stop::Wrong),
