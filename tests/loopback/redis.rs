@@ -83,6 +83,14 @@ impl Running {
         }
     }
 
+    /// Waits for a stop to begin.
+    fn wait_until_draining(&self) {
+        let deadline = now() + DEADLINE;
+        while self.ask("/readyz") != (503, "draining\n".to_owned()) {
+            assert!(now() < deadline, "it does not stop");
+        }
+    }
+
     /// A figure of `/metrics`.
     fn metric(&self, name: &str) -> u64 {
         let (_, page) = self.ask("/metrics");

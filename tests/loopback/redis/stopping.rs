@@ -19,6 +19,8 @@ fn what_was_said_last_is_heard_here_and_there() {
     peers[0].send_text("the last word");
     server.heard("the last word");
     server.handle.stop();
+    // Not before the stop has begun: then clients would be closed too early, if ever.
+    server.wait_until_draining();
     drop(stalled);
     for peer in &mut peers {
         peer.expect_text("the last word");
