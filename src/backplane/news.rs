@@ -58,8 +58,8 @@ impl News {
         self.inbox.push(delivery);
     }
 
-    /// A stream had lost so many messages of ours, which are added again. Shards that find it at the
-    /// same time say it together.
+    /// A stream had lost so many messages of ours, which are added again. Shards that find it at
+    /// the same time say it together.
     pub(super) fn replayed(&mut self, lost: u64) {
         if let Some(Event::Replayed { messages }) = self.events.back_mut() {
             *messages = messages.saturating_add(lost);
