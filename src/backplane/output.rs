@@ -1,5 +1,7 @@
 //! What is to be written to a link.
 
+use std::fmt;
+
 use super::resp::encode;
 
 /// Bytes above which a link takes no more messages until some have been written: what waits in the
@@ -9,12 +11,22 @@ pub(super) const MAX_OUTPUT: usize = 1024 * 1024;
 /// Memory that an empty output keeps.
 const KEPT: usize = 64 * 1024;
 
-/// What is to be written to a link, in one piece.
-#[derive(Debug, Default)]
+/// What is to be written to a link, in one piece. Its `Debug` output hides the bytes: a password may
+/// be among them.
+#[derive(Default)]
 pub(super) struct Output {
     bytes: Vec<u8>,
     /// How many of them have been written.
     written: usize,
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.as_bytes().len();
+        f.debug_struct("Output")
+            .field("waiting", &waiting)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Output {
@@ -65,6 +77,14 @@ mod tests {
         assert!(output.as_bytes().is_empty());
         output.push(&[b"B"]);
         assert_eq!(output.as_bytes(), b"*1\r\n$1\r\nB\r\n");
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let mut output = Output::default();
+        output.push(&[b"AUTH", b"app", b"secret"]);
+        let shown = format!("{output:?}");
+        assert_eq!(shown, "Output { waiting: 35, .. }");
     }
 
     #[test]
