@@ -11,8 +11,8 @@ pub(super) const MAX_OUTPUT: usize = 1024 * 1024;
 /// Memory that an empty output keeps.
 const KEPT: usize = 64 * 1024;
 
-/// What is to be written to a link, in one piece. Its `Debug` output hides the bytes: a password may
-/// be among them.
+/// What is to be written to a link, in one piece. Its `Debug` output hides the bytes: a password
+/// may be among them.
 #[derive(Default)]
 pub(super) struct Output {
     bytes: Vec<u8>,
