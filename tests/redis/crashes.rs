@@ -100,9 +100,10 @@ fn absent_at_the_start() {
         for node in 0..stage.nodes.len() {
             assert_eq!(stage.nodes[node].get("/readyz").0, 503);
             assert_eq!(stage.nodes[node].get("/healthz").0, 200);
-            stage.join(node, true);
+            // Who listens is there before anything is said.
             let client = stage.join(node, false);
             client.ping(MAX_SILENCE);
+            stage.join(node, true);
         }
         pass(Duration::from_secs(2));
         stage.redis.restart();
@@ -117,7 +118,7 @@ fn absent_at_the_start() {
         let speakers: Vec<_> = stage.places.iter().map(|p| p.client.speaker).collect();
         for place in &mut stage.places {
             let first = place.client.read(|log| {
-                let own = speakers[2 * place.node];
+                let own = speakers[2 * place.node + 1];
                 let mut heard = log.heard.iter().filter(|heard| heard.speaker == own);
                 heard.next().map(|heard| heard.number)
             });
