@@ -1,6 +1,7 @@
 //! The names of a shard's channels, and which rooms it has.
 
 use super::config::BackplaneConfig;
+use super::envelope::{EnvelopeError, Parsed};
 
 /// What is appended to the channel's name for what servers tell each other.
 const CONTROL: &str = ":ctl";
@@ -80,6 +81,25 @@ pub(super) enum Channel {
     Messages,
     /// For servers.
     Control,
+}
+
+impl Channel {
+    /// Hands back what was said there if it belongs there. Nobody but servers has anything to say
+    /// to servers, and what they tell each other is nothing for clients, nor believed where clients
+    /// are spoken to: who may publish there need not be a server.
+    pub(super) fn admit(self, said: Parsed<'_>) -> Result<Parsed<'_>, EnvelopeError> {
+        match (self, &said) {
+            (Self::Messages, Parsed::Raw { .. }) => Ok(said),
+            (Self::Messages, Parsed::Envelope(envelope)) if !envelope.is_control => Ok(said),
+            (Self::Control, Parsed::Envelope(envelope)) if envelope.is_control => {
+                match envelope.origin {
+                    0 => Err(EnvelopeError::Origin),
+                    _ => Ok(said),
+                }
+            }
+            (Self::Messages | Self::Control, _) => Err(EnvelopeError::Channel),
+        }
+    }
 }
 
 /// The shard that a room belongs to: FNV-1a of its name in 64 bits, modulo their number. All

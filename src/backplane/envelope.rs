@@ -71,6 +71,12 @@ pub enum EnvelopeError {
     Text,
     /// The payload is longer than a message may be.
     Size,
+    /// It was said where no such thing is said: to servers what is for clients, or the other way
+    /// round. [`Envelope::parse`] does not know where it was said.
+    Channel,
+    /// It is for servers, and nobody's: origin 0 is not there to be heard. Only where it was said
+    /// to servers.
+    Origin,
 }
 
 impl<'e> Envelope<'e> {
@@ -188,13 +194,15 @@ impl<'e> Envelope<'e> {
 
 impl EnvelopeError {
     /// All of them, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Version,
         Self::Flags,
         Self::Length,
         Self::Room,
         Self::Text,
         Self::Size,
+        Self::Channel,
+        Self::Origin,
     ];
 
     /// Its place in a table of counters.
@@ -211,6 +219,8 @@ impl EnvelopeError {
             Self::Room => "room",
             Self::Text => "text",
             Self::Size => "size",
+            Self::Channel => "channel",
+            Self::Origin => "origin",
         }
     }
 }

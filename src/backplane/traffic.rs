@@ -115,14 +115,12 @@ impl Traffic {
                 return None;
             }
         }
-        let envelope = match Envelope::parse(&bytes, self.max_message_size) {
+        let parsed = Envelope::parse(&bytes, self.max_message_size);
+        let envelope = match parsed.and_then(|parsed| channel.admit(parsed)) {
             Ok(Parsed::Envelope(envelope)) => envelope,
             Ok(Parsed::Raw { kind, .. }) => {
-                // Nobody but servers has anything to say on the control channel.
-                if channel == Channel::Messages {
-                    let len = bytes.len();
-                    news.heard(Delivery::foreign(kind, bytes, 0, len));
-                }
+                let len = bytes.len();
+                news.heard(Delivery::foreign(kind, bytes, 0, len));
                 return None;
             }
             Err(error) => {

@@ -7,6 +7,7 @@ mod places;
 mod random;
 mod redis;
 mod storm;
+mod strangers;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,0 +1,87 @@
+//! Whoever may publish, and is no server.
+
+use super::*;
+
+const MESSAGES: &str = "websocket-broadcast";
+const CONTROL: &str = "websocket-broadcast:ctl";
+
+/// A message, or what servers tell each other.
+fn envelope(is_control: bool, origin: u64, seq: u64, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let envelope = Envelope {
+        kind: MessageKind::Binary,
+        is_control,
+        origin,
+        seq,
+        room: "",
+        payload,
+    };
+    envelope.encode(&mut bytes).unwrap();
+    bytes
+}
+
+fn heartbeat(origin: u64, last: u64) -> Vec<u8> {
+    envelope(true, origin, 1, &last.to_be_bytes())
+}
+
+/// Publishes all of that, in one go.
+fn publish(world: &mut World, channel: &str, all: impl IntoIterator<Item = Vec<u8>>) {
+    for bytes in all {
+        world.redises[0].publish(None, "message", channel.as_bytes(), &bytes);
+    }
+    world.run(5);
+}
+
+/// What is for clients is not heard where servers speak to each other, and the other way round.
+#[test]
+fn each_channel_has_what_belongs_there_and_nothing_else() {
+    let mut world = World::joined(1);
+    publish(&mut world, CONTROL, [b"hi".to_vec()]);
+    // Of another server, of nobody, and of this one.
+    for origin in [7, 0, 1000] {
+        publish(&mut world, CONTROL, [envelope(false, origin, 1, b"hi")]);
+    }
+    publish(&mut world, MESSAGES, [heartbeat(7, 1)]);
+    let node = &world.nodes[0];
+    assert!(node.heard.is_empty(), "{:?}", node.heard);
+    assert_eq!(world.metric(0, "received_total"), 0);
+    assert_eq!(world.metric(0, "peers"), 0);
+    assert_eq!(world.metric(0, "rejected_total{reason=\"channel\"}"), 5);
+    // Nor is the number used up that it was said with.
+    publish(&mut world, MESSAGES, [envelope(false, 7, 1, b"hi")]);
+    assert_eq!(world.nodes[0].heard.len(), 1);
+    publish(&mut world, CONTROL, [heartbeat(7, 1)]);
+    assert_eq!(world.metric(0, "peers"), 1);
+    assert_eq!(world.nodes[0].connects, 1);
+}
+
+#[test]
+fn a_heartbeat_of_nobody_is_nobodys() {
+    let mut world = World::joined(1);
+    publish(&mut world, CONTROL, [heartbeat(0, 5), heartbeat(0, 9)]);
+    assert_eq!(world.metric(0, "peers"), 0);
+    assert_eq!(world.metric(0, "rejected_total{reason=\"origin\"}"), 2);
+    world.run(20 * SECOND);
+    assert_eq!(world.metric(0, "gap_messages_total"), 0);
+}
+
+/// Whoever makes up numbers has any number of messages missing, and no counter begins anew.
+#[test]
+fn numbers_that_are_made_up_count_no_further_than_there_are() {
+    let mut world = World::joined(1);
+    for origin in [7, 8] {
+        let last = [heartbeat(origin, 0), heartbeat(origin, u64::MAX)];
+        publish(&mut world, CONTROL, last);
+        publish(
+            &mut world,
+            MESSAGES,
+            [envelope(false, origin, u64::MAX, b"hi")],
+        );
+    }
+    world.run(25 * SECOND);
+    assert_eq!(world.metric(0, "gap_messages_total"), u64::MAX);
+    let messages = u64::MAX;
+    let events = &world.nodes[0].events;
+    assert!(events.contains(&Event::Missing { messages }), "{events:?}");
+    assert_eq!(world.health(0), Health::Up);
+}
