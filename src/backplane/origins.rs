@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// Origins that are known at most; then the one that was silent longest goes.
+use super::peers::PEER_TIMEOUT;
+
+/// Origins that are known at most; then the one that was silent longest goes, and never a server
+/// that is there.
 const MAX_ORIGINS: usize = 4096;
 
 /// How long an origin may be silent before it is forgotten. A message that comes twice at that
@@ -36,8 +39,8 @@ pub(super) enum Seen {
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     known: BTreeMap<u64, Origin>,
-    /// All of them by when they were touched: the one silent longest is first.
-    by_silence: BTreeSet<(Instant, u64)>,
+    /// All of them by when they were touched.
+    by_silence: BySilence,
     /// Those with holes by when the oldest hole is to be given up, or before.
     by_patience: BTreeSet<(Instant, u64)>,
     /// Messages given up since [`Origins::take_lost`].
@@ -46,14 +49,25 @@ pub(super) struct Origins {
     is_strict: bool,
 }
 
+/// Origins by when they were touched: those silent longest are first.
+#[derive(Debug, Default)]
+struct BySilence {
+    /// Those of which no heartbeat has come. Whoever may publish makes up as many as it likes.
+    strangers: BTreeSet<(Instant, u64)>,
+    /// The others.
+    servers: BTreeSet<(Instant, u64)>,
+}
+
 #[derive(Debug)]
 struct Origin {
     /// The highest number that was heard, or heard of.
     highest: u64,
     /// Missing numbers below it, the oldest knowledge first.
     holes: Vec<Hole>,
-    /// When it was heard, to within [`TOUCH`]: its place in `by_silence`.
+    /// When it was heard, to within [`TOUCH`]: its place among its like.
     touched: Instant,
+    /// Whether a heartbeat of it has come.
+    is_server: bool,
     /// Its place in `by_patience`.
     patience: Option<Instant>,
 }
@@ -86,14 +100,20 @@ impl Origins {
         }
     }
 
-    /// A message of an origin has come. The first one of all is where we begin to listen: those
-    /// before it are not missing.
-    pub(super) fn see(&mut self, origin: u64, seq: u64, now: Instant) -> Seen {
+    /// A message of an origin has come, of which a heartbeat has come if `is_server` says so. The
+    /// first one of all is where we begin to listen: those before it are not missing.
+    pub(super) fn see(
+        &mut self,
+        origin: u64,
+        seq: u64,
+        is_server: impl FnOnce() -> bool,
+        now: Instant,
+    ) -> Seen {
         let Some(known) = self.known.get_mut(&origin) else {
-            self.begin(origin, seq, now);
+            self.begin(origin, seq, is_server(), now);
             return Seen::New;
         };
-        touch(&mut self.by_silence, known, origin, now);
+        self.by_silence.touch(origin, known, now);
         if seq > known.highest {
             let missing = known.highest + 1;
             known.highest = seq;
@@ -113,15 +133,23 @@ impl Origins {
     /// missing too. Of an unknown one they are from before we listened, and those that are sent
     /// once more since Redis has lost them are not news.
     pub(super) fn heard_last(&mut self, origin: u64, last: u64, now: Instant) {
+        self.beat(origin, now);
         let Some(known) = self.known.get_mut(&origin) else {
-            self.begin(origin, last, now);
+            self.begin(origin, last, true, now);
             return;
         };
-        touch(&mut self.by_silence, known, origin, now);
         if last > known.highest {
             let missing = known.highest + 1;
             known.highest = last;
             self.open(origin, missing, last, now);
+        }
+    }
+
+    /// A heartbeat of an origin has come: it is a server, and there.
+    pub(super) fn beat(&mut self, origin: u64, now: Instant) {
+        if let Some(known) = self.known.get_mut(&origin) {
+            self.by_silence.touch(origin, known, now);
+            self.by_silence.promote(origin, known);
         }
     }
 
@@ -134,7 +162,7 @@ impl Origins {
             self.by_patience.pop_first();
             self.give_up(origin, |hole| hole.since + PATIENCE <= now);
         }
-        while let Some(&(touched, origin)) = self.by_silence.first() {
+        while let Some((touched, origin)) = self.by_silence.first() {
             if touched + MEMORY + TOUCH > now {
                 break;
             }
@@ -145,10 +173,8 @@ impl Origins {
     /// When [`advance`](Self::advance) has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let patience = self.by_patience.first().map(|&(due, _)| due);
-        let memory = self
-            .by_silence
-            .first()
-            .map(|&(touched, _)| touched + MEMORY + TOUCH);
+        let silent = self.by_silence.first();
+        let memory = silent.map(|(touched, _)| touched + MEMORY + TOUCH);
         patience.into_iter().chain(memory).min()
     }
 
@@ -177,19 +203,23 @@ impl Origins {
         self.known.len()
     }
 
-    /// Begins to listen to an origin.
-    fn begin(&mut self, origin: u64, highest: u64, now: Instant) {
-        let silent = self.by_silence.first().map(|&(_, silent)| silent);
-        if let Some(silent) = silent.filter(|_| self.known.len() >= MAX_ORIGINS) {
+    /// Begins to listen to an origin, if there is place. There is none if as many servers are there
+    /// as are known at most: then a newcomer is heard, and not remembered.
+    fn begin(&mut self, origin: u64, highest: u64, is_server: bool, now: Instant) {
+        if self.known.len() >= MAX_ORIGINS {
+            let Some(silent) = self.by_silence.least_missed(now) else {
+                return;
+            };
             self.forget(silent);
         }
-        self.by_silence.insert((now, origin));
+        self.by_silence.like(is_server).insert((now, origin));
         self.known.insert(
             origin,
             Origin {
                 highest,
                 holes: Vec::new(),
                 touched: now,
+                is_server,
                 patience: None,
             },
         );
@@ -247,17 +277,53 @@ impl Origins {
     fn forget(&mut self, origin: u64) {
         self.settle(origin);
         if let Some(known) = self.known.remove(&origin) {
-            self.by_silence.remove(&(known.touched, origin));
+            let like = self.by_silence.like(known.is_server);
+            like.remove(&(known.touched, origin));
         }
     }
 }
 
-/// Takes note that an origin has been heard.
-fn touch(by_silence: &mut BTreeSet<(Instant, u64)>, known: &mut Origin, origin: u64, now: Instant) {
-    if now.saturating_duration_since(known.touched) >= TOUCH {
-        by_silence.remove(&(known.touched, origin));
-        known.touched = now;
-        by_silence.insert((now, origin));
+impl BySilence {
+    /// Who was silent longest, and since when.
+    fn first(&self) -> Option<(Instant, u64)> {
+        let all = [self.strangers.first(), self.servers.first()];
+        all.into_iter().flatten().min().copied()
+    }
+
+    /// Who goes for a newcomer: the one silent longest of the strangers, and of the servers that
+    /// are not there any longer.
+    fn least_missed(&self, now: Instant) -> Option<u64> {
+        let is_gone = |(touched, _): &&(Instant, u64)| *touched + PEER_TIMEOUT + TOUCH <= now;
+        let gone = self.servers.first().filter(is_gone);
+        let least = self.strangers.first().into_iter().chain(gone).min();
+        least.map(|&(_, origin)| origin)
+    }
+
+    /// Takes note that an origin has been heard.
+    fn touch(&mut self, origin: u64, known: &mut Origin, now: Instant) {
+        if now.saturating_duration_since(known.touched) >= TOUCH {
+            let like = self.like(known.is_server);
+            like.remove(&(known.touched, origin));
+            known.touched = now;
+            like.insert((now, origin));
+        }
+    }
+
+    /// Takes note that an origin is a server.
+    fn promote(&mut self, origin: u64, known: &mut Origin) {
+        if !std::mem::replace(&mut known.is_server, true) {
+            self.strangers.remove(&(known.touched, origin));
+            self.servers.insert((known.touched, origin));
+        }
+    }
+
+    /// Those that are servers, or those that are not.
+    fn like(&mut self, is_server: bool) -> &mut BTreeSet<(Instant, u64)> {
+        if is_server {
+            &mut self.servers
+        } else {
+            &mut self.strangers
+        }
     }
 }
 
@@ -302,14 +368,19 @@ mod tests {
 
     const MILLI: Duration = Duration::from_millis(1);
 
+    /// A message of one of whom no heartbeat is known.
+    fn see(origins: &mut Origins, origin: u64, seq: u64, now: Instant) -> Seen {
+        origins.see(origin, seq, || false, now)
+    }
+
     #[test]
     fn in_order_what_comes_late_stays_missing() {
         let now = test_clock();
         let mut origins = Origins::in_order();
-        assert_eq!(origins.see(1, 1, now), Seen::New);
-        assert_eq!(origins.see(1, 4, now), Seen::New);
-        assert_eq!(origins.see(1, 2, now), Seen::Duplicate);
-        assert_eq!(origins.see(1, 5, now), Seen::New);
+        assert_eq!(see(&mut origins, 1, 1, now), Seen::New);
+        assert_eq!(see(&mut origins, 1, 4, now), Seen::New);
+        assert_eq!(see(&mut origins, 1, 2, now), Seen::Duplicate);
+        assert_eq!(see(&mut origins, 1, 5, now), Seen::New);
         origins.advance(now + PATIENCE);
         assert_eq!(origins.take_lost(), 2);
     }
@@ -318,13 +389,13 @@ mod tests {
     fn what_comes_twice_is_new_once() {
         let (mut origins, now) = (Origins::new(), test_clock());
         for seq in [5, 6, 7] {
-            assert_eq!(origins.see(1, seq, now), Seen::New);
+            assert_eq!(see(&mut origins, 1, seq, now), Seen::New);
         }
         for seq in [7, 5, 6, 4, 0] {
-            assert_eq!(origins.see(1, seq, now), Seen::Duplicate);
+            assert_eq!(see(&mut origins, 1, seq, now), Seen::Duplicate);
         }
         assert_eq!(
-            origins.see(2, 1, now),
+            see(&mut origins, 2, 1, now),
             Seen::New,
             "another origin, other numbers"
         );
@@ -335,16 +406,16 @@ mod tests {
     #[test]
     fn what_comes_late_fills_its_hole_once() {
         let (mut origins, now) = (Origins::new(), test_clock());
-        origins.see(1, 1, now);
-        origins.see(1, 6, now);
+        see(&mut origins, 1, 1, now);
+        see(&mut origins, 1, 6, now);
         for seq in [4, 2, 5] {
-            assert_eq!(origins.see(1, seq, now), Seen::New);
-            assert_eq!(origins.see(1, seq, now), Seen::Duplicate);
+            assert_eq!(see(&mut origins, 1, seq, now), Seen::New);
+            assert_eq!(see(&mut origins, 1, seq, now), Seen::Duplicate);
         }
         origins.settle(1);
         assert_eq!(origins.take_lost(), 1, "number 3");
         assert_eq!(
-            origins.see(1, 3, now),
+            see(&mut origins, 1, 3, now),
             Seen::Duplicate,
             "it is counted as lost"
         );
@@ -354,16 +425,16 @@ mod tests {
     #[test]
     fn both_sides_of_the_patience() {
         let (mut origins, now) = (Origins::new(), test_clock());
-        origins.see(1, 1, now);
-        origins.see(1, 3, now);
-        origins.see(1, 5, now + MILLI);
+        see(&mut origins, 1, 1, now);
+        see(&mut origins, 1, 3, now);
+        see(&mut origins, 1, 5, now + MILLI);
         assert_eq!(origins.next_deadline(), Some(now + PATIENCE));
         origins.advance(now + PATIENCE.saturating_sub(MILLI));
         assert_eq!(origins.take_lost(), 0);
         origins.advance(now + PATIENCE);
         assert_eq!(origins.take_lost(), 1);
-        assert_eq!(origins.see(1, 2, now + PATIENCE), Seen::Duplicate);
-        assert_eq!(origins.see(1, 4, now + PATIENCE), Seen::New);
+        assert_eq!(see(&mut origins, 1, 2, now + PATIENCE), Seen::Duplicate);
+        assert_eq!(see(&mut origins, 1, 4, now + PATIENCE), Seen::New);
         assert_eq!(origins.next_deadline(), Some(now + PATIENCE + MILLI));
         origins.advance(now + PATIENCE + MILLI);
         assert_eq!(origins.take_lost(), 0);
@@ -372,10 +443,10 @@ mod tests {
     #[test]
     fn a_heartbeat_shows_what_is_missing_at_the_end() {
         let (mut origins, now) = (Origins::new(), test_clock());
-        origins.see(1, 1, now);
+        see(&mut origins, 1, 1, now);
         origins.heard_last(1, 4, now);
-        assert_eq!(origins.see(1, 3, now), Seen::New);
-        assert_eq!(origins.see(1, 5, now), Seen::New);
+        assert_eq!(see(&mut origins, 1, 3, now), Seen::New);
+        assert_eq!(see(&mut origins, 1, 5, now), Seen::New);
         origins.heard_last(1, 5, now);
         origins.heard_last(1, 2, now);
         origins.settle(1);
@@ -387,9 +458,9 @@ mod tests {
         let (mut origins, now) = (Origins::new(), test_clock());
         origins.heard_last(1, 1000, now);
         for seq in [999, 1000, 0] {
-            assert_eq!(origins.see(1, seq, now), Seen::Duplicate);
+            assert_eq!(see(&mut origins, 1, seq, now), Seen::Duplicate);
         }
-        assert_eq!(origins.see(1, 1001, now), Seen::New);
+        assert_eq!(see(&mut origins, 1, 1001, now), Seen::New);
         origins.advance(now + PATIENCE);
         assert_eq!(origins.take_lost(), 0);
         origins.heard_last(1, 1002, now);
@@ -400,19 +471,23 @@ mod tests {
     #[test]
     fn holes_are_bounded_however_they_come_about() {
         let (mut origins, now) = (Origins::new(), test_clock());
-        origins.see(1, 0, now);
+        see(&mut origins, 1, 0, now);
         let holes = MAX_HOLES as u64;
         for i in 1..=holes + 3 {
-            origins.see(1, 2 * i, now);
+            see(&mut origins, 1, 2 * i, now);
         }
         assert_eq!(origins.take_lost(), 3);
-        assert_eq!(origins.see(1, 5, now), Seen::Duplicate);
-        assert_eq!(origins.see(1, 7, now), Seen::New, "there is place for one");
+        assert_eq!(see(&mut origins, 1, 5, now), Seen::Duplicate);
+        assert_eq!(
+            see(&mut origins, 1, 7, now),
+            Seen::New,
+            "there is place for one"
+        );
         // Ever more pieces of one hole.
-        origins.see(2, 0, now);
-        origins.see(2, 1000, now);
+        see(&mut origins, 2, 0, now);
+        see(&mut origins, 2, 1000, now);
         for i in 1..400 {
-            origins.see(2, 2 * i, now);
+            see(&mut origins, 2, 2 * i, now);
             assert!(origins.known[&2].holes.len() <= MAX_HOLES);
         }
         origins.settle_all();
@@ -423,9 +498,9 @@ mod tests {
     fn the_highest_numbers_do_not_overflow() {
         let (mut origins, now) = (Origins::new(), test_clock());
         for origin in [1, 2] {
-            origins.see(origin, 0, now);
-            assert_eq!(origins.see(origin, u64::MAX, now), Seen::New);
-            assert_eq!(origins.see(origin, u64::MAX, now), Seen::Duplicate);
+            see(&mut origins, origin, 0, now);
+            assert_eq!(see(&mut origins, origin, u64::MAX, now), Seen::New);
+            assert_eq!(see(&mut origins, origin, u64::MAX, now), Seen::Duplicate);
             origins.heard_last(origin, u64::MAX, now);
         }
         origins.heard_last(3, u64::MAX, now);
@@ -437,38 +512,94 @@ mod tests {
     fn the_one_silent_longest_goes_for_a_newcomer() {
         let (mut origins, start) = (Origins::new(), test_clock());
         for origin in 0..MAX_ORIGINS as u64 {
-            origins.see(origin, 1, start + TOUCH);
+            see(&mut origins, origin, 1, start + TOUCH);
         }
         let now = start + 2 * TOUCH;
         for origin in (0..MAX_ORIGINS as u64).filter(|origin| *origin != 77) {
-            origins.see(origin, 3, now);
+            see(&mut origins, origin, 3, now);
         }
-        origins.see(99_999, 1, now);
+        see(&mut origins, 99_999, 1, now);
         assert_eq!(origins.len(), MAX_ORIGINS);
         assert!(!origins.known.contains_key(&77));
-        origins.see(99_998, 1, now + MILLI);
+        see(&mut origins, 99_998, 1, now + MILLI);
         assert_eq!(origins.len(), MAX_ORIGINS);
         assert_eq!(origins.take_lost(), 1, "what was missing of the next one");
     }
 
     #[test]
+    fn a_server_that_is_there_does_not_go_for_a_stranger() {
+        let (mut origins, now) = (Origins::new(), test_clock());
+        see(&mut origins, 1, 1, now);
+        origins.beat(1, now);
+        origins.see(2, 1, || true, now);
+        origins.heard_last(3, 1, now);
+        see(&mut origins, 4, 1, now);
+        let mut flood = 100..;
+        let mut newcomers = |origins: &mut Origins, now| {
+            for stranger in flood.by_ref().take(2 * MAX_ORIGINS) {
+                assert_eq!(see(origins, stranger, 7, now), Seen::New);
+            }
+            assert_eq!(origins.len(), MAX_ORIGINS);
+        };
+        newcomers(&mut origins, now + MILLI);
+        for (server, seen) in [
+            (1, Seen::Duplicate),
+            (2, Seen::Duplicate),
+            (3, Seen::Duplicate),
+            (4, Seen::New),
+        ] {
+            assert_eq!(see(&mut origins, server, 1, now), seen, "{server}");
+        }
+        // Both sides of the silence after which a server is not there any longer.
+        let gone = now + PEER_TIMEOUT + TOUCH;
+        newcomers(&mut origins, gone.checked_sub(MILLI).unwrap());
+        assert_eq!(see(&mut origins, 1, 1, now), Seen::Duplicate);
+        newcomers(&mut origins, gone);
+        assert_eq!(see(&mut origins, 1, 1, gone), Seen::New);
+    }
+
+    #[test]
+    fn servers_that_are_made_up_push_out_nobody_either() {
+        let (mut origins, now) = (Origins::new(), test_clock());
+        for server in 0..2 * MAX_ORIGINS as u64 {
+            origins.heard_last(server, 5, now);
+        }
+        assert_eq!(origins.len(), MAX_ORIGINS);
+        let last = MAX_ORIGINS as u64;
+        assert_eq!(see(&mut origins, 0, 5, now), Seen::Duplicate);
+        assert_eq!(see(&mut origins, last - 1, 5, now), Seen::Duplicate);
+        // Who finds no place is heard all the same.
+        assert_eq!(see(&mut origins, last, 5, now), Seen::New);
+        assert_eq!(see(&mut origins, last, 5, now), Seen::New);
+        let later = now + PEER_TIMEOUT + TOUCH;
+        assert_eq!(see(&mut origins, last, 5, later), Seen::New);
+        assert_eq!(see(&mut origins, last, 5, later), Seen::Duplicate);
+        assert_eq!(origins.len(), MAX_ORIGINS);
+        origins.advance(later + MEMORY);
+        assert_eq!(origins.len(), 1);
+    }
+
+    #[test]
     fn who_is_silent_is_forgotten_and_who_is_not_is_not() {
         let (mut origins, start) = (Origins::new(), test_clock());
-        origins.see(1, 1, start);
-        origins.see(1, 3, start);
-        origins.see(2, 1, start);
+        see(&mut origins, 1, 1, start);
+        see(&mut origins, 1, 3, start);
+        see(&mut origins, 2, 1, start);
         let later = start + MEMORY / 2;
-        origins.see(2, 1, later);
+        see(&mut origins, 2, 1, later);
         origins.advance(start + MEMORY);
         assert_eq!(origins.take_lost(), 1);
         assert_eq!(origins.len(), 2);
         assert_eq!(origins.next_deadline(), Some(start + MEMORY + TOUCH));
         origins.advance(start + MEMORY + TOUCH);
         assert_eq!(origins.len(), 1);
-        assert_eq!(origins.see(2, 1, start + MEMORY + TOUCH), Seen::Duplicate);
+        assert_eq!(
+            see(&mut origins, 2, 1, start + MEMORY + TOUCH),
+            Seen::Duplicate
+        );
         origins.advance(start + 3 * MEMORY);
         assert_eq!((origins.len(), origins.next_deadline()), (0, None));
-        assert!(origins.by_silence.is_empty() && origins.by_patience.is_empty());
+        assert!(origins.by_silence.first().is_none() && origins.by_patience.is_empty());
     }
 
     #[derive(Clone, Debug)]
@@ -574,11 +705,11 @@ mod tests {
                 match step {
                     Step::Next(ahead) => {
                         let seq = highest + ahead;
-                        prop_assert_eq!(origins.see(origin, seq, now), model.see(seq, now));
+                        prop_assert_eq!(see(&mut origins, origin, seq, now), model.see(seq, now));
                     }
                     Step::Back(back) => {
                         let seq = highest.saturating_sub(back);
-                        prop_assert_eq!(origins.see(origin, seq, now), model.see(seq, now));
+                        prop_assert_eq!(see(&mut origins, origin, seq, now), model.see(seq, now));
                     }
                     Step::Last(ahead) => {
                         let seq = highest.saturating_add_signed(ahead);

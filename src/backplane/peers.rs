@@ -10,7 +10,7 @@ pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 const HURRY: Duration = Duration::from_millis(500);
 
 /// How long one is believed to be there that says nothing: three heartbeats.
-const PEER_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const PEER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often it is looked who is silent, at most: not whenever one of many strangers is.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -138,6 +138,11 @@ impl Peers {
         let oldest = self.heard.values().min();
         self.silence = oldest.map(|heard| (*heard + PEER_TIMEOUT).max(now + LOOK_INTERVAL));
         before - self.heard.len()
+    }
+
+    /// Whether another one is there.
+    pub(super) fn is_there(&self, origin: u64) -> bool {
+        self.heard.contains_key(&origin)
     }
 
     /// How many others are there.

@@ -138,7 +138,8 @@ impl Traffic {
             self.echoed(seq, news, now);
             return None;
         }
-        if origin != 0 && self.origins.see(origin, seq, now) == Seen::Duplicate {
+        let is_server = || self.peers.is_there(origin);
+        if origin != 0 && self.origins.see(origin, seq, is_server, now) == Seen::Duplicate {
             news.metrics.duplicates += 1;
             return None;
         }
@@ -352,6 +353,7 @@ impl Traffic {
             return Some(seq);
         }
         self.peers.heard(origin, now);
+        self.origins.beat(origin, now);
         if let Ok(last) = payload.try_into().map(u64::from_be_bytes) {
             match &mut self.tails {
                 Some(tails) => tails.heard(origin, last, now),

@@ -85,3 +85,49 @@ fn numbers_that_are_made_up_count_no_further_than_there_are() {
     assert!(events.contains(&Event::Missing { messages }), "{events:?}");
     assert_eq!(world.health(0), Health::Up);
 }
+
+/// Numbers of a flood, and what a server says between them.
+const FLOOD: u64 = 100_000;
+
+/// A flood of made-up origins, as messages or as heartbeats, does not make a server forget which of
+/// another one's messages it has heard.
+#[test]
+fn a_flood_of_strangers_makes_nobody_forget_a_server() {
+    for is_heartbeat in [false, true] {
+        let mut world = World::joined(2);
+        world.chatter();
+        world.run(10);
+        let before = world.redises[0].published.len();
+        for first in (0..FLOOD).step_by(1000) {
+            let flood = (first..first + 1000).map(|stranger| 5000 + stranger);
+            if is_heartbeat {
+                publish(
+                    &mut world,
+                    CONTROL,
+                    flood.map(|origin| heartbeat(origin, 3)),
+                );
+            } else {
+                let flood = flood.map(|origin| envelope(false, origin, 3, b"flood"));
+                publish(&mut world, MESSAGES, flood);
+            }
+            // It lasts for longer than a heartbeat takes to come.
+            world.run(100);
+        }
+        assert!(world.ms > 2 * 5 * SECOND);
+        assert!(world.redises[0].published.len() > before + 100_000);
+        // What the servers have said comes once more, and is known.
+        let said: Vec<_> = [1000, 1001]
+            .map(|origin| envelope(false, origin, 1, b"again"))
+            .into();
+        publish(&mut world, MESSAGES, said);
+        world.chatter();
+        world.run(10);
+        for node in 0..2 {
+            assert!(world.nodes[node].texts_of("again").is_empty());
+            assert_eq!(world.metric(node, "duplicates_filtered_total"), 1);
+            assert_eq!(world.metric(node, "gap_messages_total"), 0);
+            assert_eq!(world.health(node), Health::Up);
+        }
+        world.check_all();
+    }
+}
