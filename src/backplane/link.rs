@@ -142,6 +142,11 @@ impl Link {
         &self.to
     }
 
+    /// Whether it is for messages, and leads somewhere else.
+    pub(super) fn serves_elsewhere(&self, there: &Endpoint) -> bool {
+        self.errand == Errand::Serve && self.to != *there
+    }
+
     /// The connection stands: writes the first commands. Said twice, it is heard once: with a
     /// second `HELLO` each reply would be taken for that of the command after it.
     pub(super) fn connected(&mut self, greeting: &Greeting, now: Instant) {

@@ -180,6 +180,18 @@ impl Links {
         }
     }
 
+    /// The links of a shard that are for messages and do not lead there.
+    pub(super) fn leading_elsewhere(&self, owner: u16, there: &Endpoint) -> Vec<LinkId> {
+        let elsewhere = |link: &LinkId| {
+            let is_owned = self.owner(*link) == Some(owner);
+            is_owned
+                && self
+                    .get(*link)
+                    .is_some_and(|link| link.serves_elsewhere(there))
+        };
+        self.ids().filter(elsewhere).collect()
+    }
+
     pub(super) fn get(&self, id: LinkId) -> Option<&Link> {
         let slot = self.slots.get(id.index())?;
         match &slot.state {

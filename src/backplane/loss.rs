@@ -32,6 +32,8 @@ pub(super) enum Loss {
     Role(Refusal),
     /// Another node has what we want.
     Moved(Endpoint),
+    /// Most sentinels name another master: this one.
+    Superseded(Endpoint),
     /// The slot has moved, or the channel is not ours any longer: it must be looked for.
     Unsubscribed,
     /// Our own heartbeats do not come back.
@@ -111,7 +113,7 @@ impl Loss {
             Self::Resp(_) | Self::Unexpected(_) => Lost::Protocol,
             Self::Misconfigured(..) => Lost::Configuration,
             Self::Busy(_) => Lost::Busy,
-            Self::Role(_) => Lost::Role,
+            Self::Role(_) | Self::Superseded(_) => Lost::Role,
             Self::Moved(_) | Self::Unsubscribed => Lost::Moved,
             Self::Deaf => Lost::Deaf,
             Self::Forgotten => Lost::Forgotten,
@@ -145,6 +147,7 @@ impl fmt::Display for Loss {
                 write!(f, "it refuses: {refusal}")
             }
             Self::Role(refusal) => write!(f, "it is not the master: {refusal}"),
+            Self::Superseded(to) => write!(f, "the sentinels name another master: {to}"),
             Self::Moved(_) => f.write_str("another node has the channel"),
             Self::Unsubscribed => f.write_str("it has ended the subscription"),
             Self::Deaf => f.write_str("what is published does not come back"),

@@ -27,6 +27,7 @@ mod event;
 mod greeting;
 mod histogram;
 mod inbox;
+mod inquiry;
 mod link;
 mod links;
 mod loss;

@@ -26,6 +26,8 @@ const MAX_PEERS: usize = 4096;
 pub(super) struct Peers {
     /// When each was heard of last.
     heard: BTreeMap<u64, Instant>,
+    /// Whether somebody has been forgotten since [`Peers::take_vanished`].
+    has_vanished: bool,
     /// When somebody may have been silent for too long, at the earliest.
     silence: Option<Instant>,
     /// When the next heartbeat of our own is due; `None` while there is no connection.
@@ -46,6 +48,7 @@ impl Peers {
     pub(super) fn new() -> Self {
         Self {
             heard: BTreeMap::new(),
+            has_vanished: false,
             silence: None,
             due: None,
             sent: None,
@@ -137,7 +140,14 @@ impl Peers {
         self.heard.retain(|_, heard| *heard + PEER_TIMEOUT > now);
         let oldest = self.heard.values().min();
         self.silence = oldest.map(|heard| (*heard + PEER_TIMEOUT).max(now + LOOK_INTERVAL));
-        before - self.heard.len()
+        let gone = before - self.heard.len();
+        self.has_vanished |= gone > 0;
+        gone
+    }
+
+    /// Whether somebody has been forgotten since this was asked last.
+    pub(super) fn take_vanished(&mut self) -> bool {
+        std::mem::take(&mut self.has_vanished)
     }
 
     /// Whether another one is there.

@@ -66,6 +66,10 @@ impl Route {
                 (self.asked, self.is_unknown) = (0, false);
                 Again::Now
             }
+            Loss::Superseded(endpoint) => {
+                self.sent_to = Some(endpoint.clone());
+                Again::Now
+            }
             Loss::Moved(endpoint) => {
                 self.sent_to = Some(endpoint.clone());
                 self.redirects += 1;

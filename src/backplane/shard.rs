@@ -5,10 +5,12 @@ use std::time::Instant;
 use super::action::{Health, LinkId};
 use super::backoff::Random;
 use super::channels::shard_of;
-use super::config::{BackplaneConfig, Mode};
+use super::config::{BackplaneConfig, Endpoint, Mode};
 use super::engine::{Desk, Engine};
+use super::inquiry::Inquiry;
 use super::link::Heard;
 use super::links::Links;
+use super::loss::Loss;
 use super::news::News;
 use super::pubsub::PubSub;
 use super::stream::Stream;
@@ -17,8 +19,10 @@ use super::traffic::Traffic;
 /// A part of the rooms, and what carries their messages: shards know nothing of each other.
 #[derive(Debug)]
 pub(super) struct Shard {
+    number: u16,
     pub(super) traffic: Traffic,
     pub(super) engine: Box<dyn Engine>,
+    inquiry: Inquiry,
 }
 
 /// All of them.
@@ -28,6 +32,17 @@ pub(super) struct Shards(Vec<Shard>);
 impl Shard {
     /// Dispatches what a link of this shard's has said.
     pub(super) fn heard(&mut self, link: LinkId, heard: Heard, mut around: Around<'_>) {
+        if self.inquiry.is_link(link) {
+            // All else is the link's own: the answer ends it.
+            if let Heard::Lost(answer) = heard {
+                around.links.close(link);
+                let master = self.inquiry.answered(answer, around.config, around.now);
+                if let Some(master) = master {
+                    self.move_to(&master, around);
+                }
+            }
+            return;
+        }
         let desk = &mut around.desk(&mut self.traffic);
         let engine = &mut self.engine;
         match heard {
@@ -43,9 +58,26 @@ impl Shard {
         }
     }
 
+    /// The master is there: links that lead elsewhere are given up.
+    fn move_to(&mut self, master: &Endpoint, mut around: Around<'_>) {
+        for link in around.links.leading_elsewhere(self.number, master) {
+            // The engine may have closed it with the one before.
+            if around.links.get(link).is_some() {
+                let why = Loss::Superseded(master.clone());
+                self.heard(link, Heard::Lost(why), around.reborrow());
+            }
+        }
+    }
+
     /// Fires what is due.
     pub(super) fn advance(&mut self, mut around: Around<'_>) {
         self.traffic.advance(around.news, around.now);
+        if self.traffic.peers.take_vanished() {
+            self.inquiry.begin(around.config, around.now);
+        }
+        let (carries, now) = (self.engine.carries(), around.now);
+        self.inquiry
+            .advance(self.number, carries, around.links, around.config, now);
         self.engine.advance(&mut around.desk(&mut self.traffic));
     }
 
@@ -57,7 +89,9 @@ impl Shard {
     /// When something is due.
     pub(super) fn next_deadline(&self, links: &Links) -> Option<Instant> {
         let engine = self.engine.next_deadline(&self.traffic, links);
-        engine.into_iter().chain(self.traffic.next_deadline()).min()
+        let inquiry = self.inquiry.next_deadline();
+        let deadlines = [engine, self.traffic.next_deadline(), inquiry];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Who says nothing misses no echo of it: that Redis is silent counts as well.
@@ -110,6 +144,8 @@ impl Shards {
         Self(
             shards
                 .map(|shard| Shard {
+                    number: shard,
+                    inquiry: Inquiry::default(),
                     traffic: Traffic::new(config, origin),
                     engine: match config.mode {
                         Mode::PubSub => Box::new(PubSub::new(config, shard, random.next(), now)),

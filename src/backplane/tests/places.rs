@@ -137,6 +137,65 @@ fn a_master_that_stalls_while_another_is_elected_is_left_for_it() {
     assert_eq!(world.health(0), Health::Up);
 }
 
+/// A master that is cut off with one of two servers, and thinks that it is one still.
+fn split() -> World {
+    let mut world = with_sentinels(2);
+    world.run(3 * SECOND);
+    world.run_chatting(SECOND, 5);
+    promote(&mut world, 2..5);
+    world.redises[0].role = "master";
+    world.cut(1);
+    world.nodes[1].is_refused = false;
+    world
+}
+
+#[test]
+fn whoever_hears_nobody_any_more_asks_the_sentinels() {
+    let mut world = split();
+    // One of them may be cut off as well, and another one away.
+    let master = ("redis".to_owned(), 6379);
+    world.redises[2]
+        .masters
+        .insert("mymaster".to_owned(), master);
+    world.redises[3].masters.clear();
+    world.redises[3].is_running = false;
+    world.run(75 * SECOND);
+    assert_eq!(world.redises[0].clients.len(), 1, "one of two is not most");
+    world.redises[3].is_running = true;
+    let master = ("other".to_owned(), 6379);
+    world.redises[3]
+        .masters
+        .insert("mymaster".to_owned(), master);
+    world.run(20 * SECOND);
+    assert_eq!(world.redises[0].clients.len(), 0);
+    assert_eq!(world.redises[1].clients.len(), 2);
+    assert_eq!(world.metric(0, "reconnects_total{reason=\"role\"}"), 1);
+    let heard = world.nodes[1].heard.len();
+    world.say(0, "0:last");
+    world.run(100);
+    assert_eq!(world.nodes[1].heard.len(), heard + 1);
+    assert_eq!(world.health(0), Health::Up);
+}
+
+#[test]
+fn a_connection_is_not_left_for_what_one_sentinel_says() {
+    let mut world = with_sentinels(2);
+    world.redises[1].role = "master";
+    world.run(3 * SECOND);
+    let asked = world.redises[3].accepted;
+    let master = ("other".to_owned(), 6379);
+    world.redises[4]
+        .masters
+        .insert("mymaster".to_owned(), master);
+    world.cut(1);
+    world.run(600 * SECOND);
+    assert_eq!(world.redises[0].clients.len(), 1);
+    assert_eq!(world.redises[1].accepted, 0);
+    assert_eq!(world.redises[3].accepted - asked, 30, "and not for ever");
+    assert_eq!(world.metric(0, "up"), 1);
+    assert_eq!(world.nodes[0].backplane.links().count(), 1);
+}
+
 #[test]
 fn a_sentinel_may_want_to_know_who_asks() {
     let mut world = World::with(1, |config| {
