@@ -60,7 +60,7 @@ pub(crate) fn load(settings: &mut Settings) -> Result<(), String> {
             config.database
         ));
     }
-    tls::fill_in(&settings.redis, config.tls, &mut settings.server)?;
+    tls::fill_in(&settings.redis, &config, &mut settings.server)?;
     settings.server.backplane = Some(config);
     Ok(())
 }

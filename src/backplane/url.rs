@@ -59,7 +59,8 @@ impl fmt::Display for InvalidUrl {
         let (text, may_be_a_password) = match self {
             Self::Scheme => (
                 "not a URL like redis://127.0.0.1:6379, rediss://host (TLS), \
-                 unix:///run/redis.sock or redis+sentinel://host,host/master",
+                 unix:///run/redis.sock, redis+sentinel://host,host/master or the same with \
+                 rediss+sentinel (TLS)",
                 false,
             ),
             Self::Host => ("no host in the URL, or none that can be", true),
@@ -109,8 +110,8 @@ impl std::error::Error for InvalidUrl {}
 
 /// Reads `redis://[user[:password]@]host[:port][/database]`, the same with `rediss` (TLS),
 /// `unix://[user[:password]@]/path[?db=database]` (or `redis+unix`), or
-/// `redis+sentinel://[user[:password]@]host[:port],host[:port]/master[/database]`. All other
-/// settings are the defaults.
+/// `redis+sentinel://[user[:password]@]host[:port],host[:port]/master[/database]`, and that with
+/// `rediss` (TLS, with the sentinels and with the master). All other settings are the defaults.
 ///
 /// Users and passwords are percent-encoded, and an IPv6 address stands in brackets. A user without
 /// a password has an empty one.
@@ -133,6 +134,14 @@ impl FromStr for BackplaneConfig {
                 })
             }
             "redis+sentinel" => sentinels(with_slashes.ok_or(InvalidUrl::Scheme)?),
+            // Of the sentinels, too.
+            "rediss+sentinel" => {
+                let config = sentinels(with_slashes.ok_or(InvalidUrl::Scheme)?)?;
+                Ok(Self {
+                    tls: true,
+                    ..config
+                })
+            }
             _ => Err(InvalidUrl::Scheme),
         }
     }
@@ -145,16 +154,14 @@ impl BackplaneConfig {
             0 => String::new(),
             number => format!("/{number}"),
         };
+        let scheme = if self.tls { "rediss" } else { "redis" };
         match &self.target {
             Target::Server(Endpoint::Unix(_)) if self.database > 0 => {
                 format!("{}?db={}", self.target, self.database)
             }
-            Target::Server(Endpoint::Tcp(..)) if self.tls => {
-                format!("rediss://{}{database}", self.target)
-            }
-            Target::Server(Endpoint::Tcp(..)) => format!("redis://{}{database}", self.target),
+            Target::Server(Endpoint::Tcp(..)) => format!("{scheme}://{}{database}", self.target),
             Target::Server(Endpoint::Unix(_)) => self.target.to_string(),
-            Target::Sentinel { .. } => format!("redis+sentinel://{}{database}", self.target),
+            Target::Sentinel { .. } => format!("{scheme}+sentinel://{}{database}", self.target),
         }
     }
 }
@@ -462,6 +469,10 @@ mod tests {
             ],
             master: "my-master.1".to_owned(),
         };
+        assert!(!config.tls);
+        assert_eq!((config.target, config.database), (target.clone(), 4));
+        let config = parsed("RedisS+sentinel://:pw@a,b:7,[::1],[::2]:8/my-master.1/4");
+        assert!(config.tls);
         assert_eq!((config.target, config.database), (target, 4));
         let many = |count| format!("redis+sentinel://{}/m", vec!["a"; count].join(","));
         assert!(many(16).parse::<BackplaneConfig>().is_ok());
@@ -527,6 +538,8 @@ mod tests {
             ("redis+sentinel://a,b/m m", Master),
             ("redis+sentinel://a,,b/m", Host),
             ("redis+sentinel:///m", Host),
+            ("rediss+sentinel:///m", Host),
+            ("rediss+sentinel:a/m", Scheme),
             ("redis+sentinel://a/m/x", Database),
             ("redis+sentinel://a/m/1/2", Path),
         ] {
@@ -569,6 +582,7 @@ mod tests {
             "unix:///run/redis.sock?db=3",
             "redis+sentinel://a:26379,[::1]:7/m",
             "redis+sentinel://a:26379/m/4",
+            "rediss+sentinel://a:26379,b:26379/m/4",
         ] {
             assert_eq!(parsed(url).public_url(), url);
         }

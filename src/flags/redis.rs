@@ -9,7 +9,8 @@ pub(super) const REDIS: &[Flag] = &[
         value: Some("URL"),
         default: "none",
         help: "share all rooms with other servers through Redis: redis://host:6379, \
-               rediss://host (TLS), unix:///path, redis+sentinel://host,host/master",
+               unix:///path, redis+sentinel://host,host/master; with TLS rediss://host, \
+               rediss+sentinel://host,host/master",
         heading: Some("Many servers (feature redis)"),
         ..VALUE
     },

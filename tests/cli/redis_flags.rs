@@ -157,6 +157,9 @@ mod with_redis {
             "--redis: rediss:// needs the feature tls, and this binary was built without it"
         };
         check_refused(&mut fanfare(&["--redis", "rediss://h"]), &[said]);
+        let sentinels = ["--redis", "rediss+sentinel://h/m"];
+        let said = said.replace("rediss", "rediss+sentinel");
+        check_refused(&mut fanfare(&sentinels), &[&said]);
         for flag in ["--redis-ca", "--redis-cert", "--redis-key"] {
             let without = ["--redis", NOBODY, flag, "/a/file"];
             let said = format!("{flag} needs --redis with rediss://");
