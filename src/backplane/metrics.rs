@@ -22,7 +22,7 @@ pub(super) struct Metrics {
     pub(super) duplicates: u64,
     /// Messages of others that are missing by their numbers.
     pub(super) gaps: u64,
-    /// Entries of the stream that were gone before they were read.
+    /// Entries of the stream that were gone before they were read, if Redis counts its entries.
     pub(super) missed: u64,
     /// Own messages that the stream had lost, and that were added anew.
     pub(super) replayed: u64,
@@ -212,7 +212,7 @@ const TABLE: [(&str, Kind, &str); 21] = [
     (
         "missed_total",
         Kind::Counter,
-        "Entries of the stream that were skipped, or gone before they were read.",
+        "Entries of the stream that were skipped, or gone unread; 0 before Redis 7.0.",
     ),
     (
         "replayed_total",
