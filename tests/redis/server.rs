@@ -245,18 +245,23 @@ pub(crate) struct Sentinel {
 impl Sentinel {
     /// Starts it, and waits until it knows `replicas` of the master.
     pub(crate) fn start(master: &RedisServer, replicas: usize) -> Self {
+        Self::start_with(master.port, replicas, |port| format!("port {port}"))
+    }
+
+    /// The same for a master at that port, with the settings that have the sentinel listen at one.
+    pub(crate) fn start_with(master: u16, replicas: usize, listen: impl Fn(u16) -> String) -> Self {
         let folder = new_folder("fanfare-sentinel");
         let port = free_port();
         let file = folder.join("sentinel.conf");
         let text = format!(
-            "port {port}\nbind 127.0.0.1\nunixsocket {}\ndir {}\nlogfile {}\n\
-             sentinel monitor main 127.0.0.1 {} 1\n\
+            "{}\nbind 127.0.0.1\nunixsocket {}\ndir {}\nlogfile {}\n\
+             sentinel monitor main 127.0.0.1 {master} 1\n\
              sentinel down-after-milliseconds main 500\n\
              sentinel failover-timeout main 4000\n",
+            listen(port),
             folder.join("s").display(),
             folder.display(),
             folder.join("log").display(),
-            master.port,
         );
         fs::write(&file, text).expect("its folder can be written");
         let child = Command::new("redis-sentinel")

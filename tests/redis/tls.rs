@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::node::Node;
 use crate::pass;
 use crate::proxy::{Proxy, Way};
-use crate::server::{Keeps, RedisServer, free_port};
+use crate::server::{Keeps, RedisServer, Sentinel, free_port};
 use crate::stage::{Mode, Plan, Stage, in_both_modes};
 
 fn file(name: &str) -> String {
@@ -128,5 +128,31 @@ fn certificate_of_our_own() {
         arguments.extend(own.map(str::to_owned));
         Node::start(&arguments).wait_until_well();
         assert!(!without.is_well());
+    });
+}
+
+/// TLS is spoken with the sentinel, and with the master that it names.
+#[test]
+#[ignore = "needs redis-sentinel: run by ./test redis"]
+fn sentinel_over_tls() {
+    in_both_modes(|mode| {
+        let (_redis, port) = redis_with_tls("no");
+        let listen = |port| {
+            let [cert, key, ca] = ["server.pem", "server.key", "ca.pem"].map(file);
+            format!(
+                "port 0\ntls-port {port}\ntls-cert-file {cert}\ntls-key-file {key}\n\
+                 tls-ca-cert-file {ca}\ntls-auth-clients no\ntls-replication yes"
+            )
+        };
+        let sentinel = Sentinel::start_with(port, 0, listen);
+        let url = format!("rediss+sentinel://127.0.0.1:{}/main", sentinel.port);
+        let node = Node::start(&arguments(mode, url.clone(), "ca.pem"));
+        node.wait_until_well();
+        let stranger = Node::start(&arguments(mode, url, "other-ca.pem"));
+        stranger.wait_until_down(Duration::from_secs(5));
+        pass(Duration::from_secs(1));
+        let lost = stranger.metric("fanfare_redis_reconnects_total{reason=\"tls\"}");
+        assert!(lost > 0 && !stranger.is_well());
+        assert!(node.is_well());
     });
 }

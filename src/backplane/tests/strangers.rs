@@ -86,6 +86,32 @@ fn numbers_that_are_made_up_count_no_further_than_there_are() {
     assert_eq!(world.health(0), Health::Up);
 }
 
+/// In a stream messages may come long after the heartbeat that showed whose they are: while they
+/// are not read, an origin that nobody knows yet is a server's from its first message on.
+#[test]
+fn whoever_was_heard_to_be_there_is_no_stranger() {
+    let mut config = redis_config();
+    config.mode = Mode::Stream;
+    let (now, mut news) = (test_clock(), News::default());
+    let mut traffic = traffic::Traffic::new(&config, 1000);
+    let mut hear = |channel, bytes| {
+        traffic.hear(channel, bytes, &mut news, now);
+        while news.inbox.pop().is_some() {}
+        news.metrics.duplicates
+    };
+    hear(channels::Channel::Control, heartbeat(7, 1));
+    let mut flood = 0;
+    for origin in [7].into_iter().chain(10_000..20_000) {
+        flood = hear(
+            channels::Channel::Messages,
+            envelope(false, origin, 1, b"hi"),
+        );
+    }
+    assert_eq!(flood, 0);
+    let again = hear(channels::Channel::Messages, envelope(false, 7, 1, b"hi"));
+    assert_eq!(again, 1);
+}
+
 /// Numbers of a flood, and what a server says between them.
 const FLOOD: u64 = 100_000;
 
