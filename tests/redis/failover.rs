@@ -11,6 +11,10 @@ use crate::stage::{Mode, Plan, Stage, in_both_modes};
 /// How soon a server notices that its Redis is no master any more: two heartbeats.
 const NOTICING: Duration = Duration::from_secs(12);
 
+/// How soon a server asks the sentinels that hears nobody any more, and is heard where they send
+/// it: the time that others may be silent, a round of questions, the gate, and a heartbeat.
+const ASKING: Duration = Duration::from_secs(40);
+
 /// A master is lost whose replica lags behind: what it had acknowledged and not passed on is gone,
 /// and one of the servers had not read it. Each of three publishers says it again.
 #[test]
@@ -94,6 +98,39 @@ fn failover_by_a_sentinel() {
         pass(Duration::from_secs(1));
         crate::crashes::check_loss(&mut stage);
         assert!(replica.info("connected_clients").parse::<usize>().unwrap() > 2);
+    });
+}
+
+/// Sentinels have found another master, and the old one thinks that it is one still: a server that
+/// stays with it hears nobody any more, and asks.
+#[test]
+#[ignore = "needs redis-sentinel: run by ./test redis"]
+fn master_cut_off_with_a_server() {
+    in_both_modes(|mode| {
+        let redis = RedisServer::start(Keeps::Nothing);
+        let other = RedisServer::start(Keeps::Nothing);
+        let sentinel = Sentinel::start(&redis, 0);
+        let plan = Plan {
+            url: Some(format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port)),
+            ..Plan::new(mode)
+        };
+        let mut stage = Stage::set_up(plan, redis);
+        stage.wait_until_well();
+        stage.gather();
+        sentinel.watch(&other);
+        stage.kill_node(1);
+        stage.replace_node(1);
+        stage.wait_until_well();
+        let peers = |node: usize| stage.nodes[node].metric("fanfare_redis_peers");
+        assert_eq!(peers(1), 0, "they are at two masters");
+        eventually("they hear each other", ASKING, || {
+            peers(0) == 1 && peers(1) == 1
+        });
+        let left = "fanfare_redis_reconnects_total{reason=\"role\"}";
+        assert!(stage.nodes[0].metric(left) > 0);
+        stage.join(1, true);
+        stage.join(1, false);
+        stage.finish().own_clients_are_content();
     });
 }
 

@@ -297,6 +297,24 @@ impl Sentinel {
         reply.items()[1].text().parse().expect("a port")
     }
 
+    /// Has it watch another master, as if it had found out that the one before is none.
+    pub(crate) fn watch(&self, master: &RedisServer) {
+        let port = master.port.to_string();
+        let remove: [&[u8]; 3] = [b"SENTINEL", b"REMOVE", b"main"];
+        let monitor: [&[u8]; 6] = [
+            b"SENTINEL",
+            b"MONITOR",
+            b"main",
+            b"127.0.0.1",
+            port.as_bytes(),
+            b"1",
+        ];
+        for command in [remove.as_slice(), &monitor] {
+            let reply = self.say(command);
+            assert_eq!(reply, Some(Reply::Simple("OK".to_owned())));
+        }
+    }
+
     /// Waits until the master is at this port.
     pub(crate) fn wait_for_master(&self, port: u16) {
         let begun = Instant::now();
