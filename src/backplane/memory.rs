@@ -1,6 +1,6 @@
 //! What a backplane may hold at worst.
 
-use super::config::{BackplaneConfig, Mode};
+use super::config::{BackplaneConfig, Mode, Target};
 use super::inbox::MAX_INBOX;
 use super::link::Link;
 use super::origins::Origins;
@@ -52,7 +52,9 @@ impl BackplaneConfig {
         let said = said.saturating_add(ring).saturating_add(Origins::BYTES);
         let heard = MAX_INBOX.saturating_add(value);
         let heard = heard.saturating_add(MAX_READ * SLACK);
-        let links = shards.saturating_mul(Self::LINKS);
+        // One of them may be asked beside whether the master is another one.
+        let sentinels = usize::from(matches!(self.target, Target::Sentinel { .. }));
+        let links = shards.saturating_mul(Self::LINKS + sentinels);
         [
             ("said, for Redis and from there", said, shards),
             ("connection to Redis", link, links),
@@ -88,6 +90,12 @@ mod tests {
         config.mode = Mode::Stream;
         assert!(total(&config) > least + stream::MAX_RING);
         config.mode = Mode::PubSub;
+        config.target = "redis+sentinel://h/m"
+            .parse::<BackplaneConfig>()
+            .unwrap()
+            .target;
+        let link = config.worst_case_memory()[1].bytes_each;
+        assert_eq!(total(&config), least + link, "one more connection");
         config.shards = Some(8);
         assert!(total(&config) > 7 * least);
         config.max_message_size = usize::MAX;
