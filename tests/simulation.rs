@@ -26,8 +26,6 @@ mod checks;
 mod compare;
 #[path = "simulation/departure.rs"]
 mod departure;
-#[path = "simulation/dice.rs"]
-mod dice;
 #[path = "simulation/hearing.rs"]
 mod hearing;
 #[path = "simulation/meter.rs"]
@@ -36,10 +34,7 @@ mod meter;
 mod peer;
 #[path = "simulation/plan.rs"]
 mod plan;
-#[path = "simulation/seeds.rs"]
-mod seeds;
-#[path = "simulation/shrink.rs"]
-mod shrink;
+mod runner;
 #[path = "simulation/speech.rs"]
 mod speech;
 #[path = "simulation/turn.rs"]
@@ -49,26 +44,15 @@ mod wire;
 #[path = "simulation/world.rs"]
 mod world;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
 use cast::Tally;
-use plan::Plan;
-use seeds::{clock, play, variable};
 
 /// Seeds in one run, and steps in each. Without optimisation a seed takes ten times as long.
 const SEEDS: u64 = if cfg!(debug_assertions) { 200 } else { 2000 };
 const STEPS: usize = 600;
 
-/// How long the long run takes, in seconds, if `SECONDS_OF_SIMULATION` does not say otherwise.
-const LONG: u64 = 3600;
-
 #[test]
 fn every_seed_holds() {
-    let started = clock();
-    let seeds = variable("SEEDS").unwrap_or(SEEDS);
-    let tally = play(0, STEPS, |seed| seed < seeds);
-    print(seeds, &tally, started.elapsed());
+    let (seeds, tally) = runner::many("simulation", SEEDS, STEPS);
     for cause in [
         "closed",
         "ended",
@@ -93,39 +77,11 @@ fn every_seed_holds() {
 #[test]
 #[ignore = "an hour, or SECONDS_OF_SIMULATION=…; from seed 1,000,000 on, or from SEED=…"]
 fn long() {
-    let started = clock();
-    let limit = Duration::from_secs(variable("SECONDS_OF_SIMULATION").unwrap_or(LONG));
-    let first = variable("SEED").unwrap_or(1_000_000);
-    let last = AtomicU64::new(first);
-    let tally = play(first, STEPS, |seed| {
-        last.fetch_max(seed, Ordering::Relaxed);
-        started.elapsed() < limit
-    });
-    print(last.into_inner() - first, &tally, started.elapsed());
+    runner::long("simulation", STEPS);
 }
 
 /// One seed, to look at.
 #[test]
 fn one_world() {
-    let Some(seed) = variable("SEED") else { return };
-    let plan = Plan::new(seed, STEPS);
-    println!("{:#?}", plan.settings);
-    if let Some(failure) = shrink::failure(&plan) {
-        panic!("{}", shrink::report(seed, &plan, &failure));
-    }
-}
-
-fn print(seeds: u64, tally: &Tally, elapsed: Duration) {
-    println!(
-        "simulation: {seeds} seeds of {STEPS} steps, {} clients, {} turns, {} messages delivered, \
-         {} heard, {} stale news, at most {} KiB in one hub, {:.1} s; left: {:?}",
-        tally.clients,
-        tally.turns,
-        tally.delivered,
-        tally.heard,
-        tally.stale,
-        tally.peak_memory / 1024,
-        elapsed.as_secs_f64(),
-        tally.causes,
-    );
+    runner::one(STEPS);
 }

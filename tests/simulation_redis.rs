@@ -29,8 +29,6 @@
 mod commands;
 #[path = "simulation_redis/counters.rs"]
 mod counters;
-#[path = "simulation/dice.rs"]
-mod dice;
 #[path = "simulation_redis/ending.rs"]
 mod ending;
 #[path = "simulation_redis/faults.rs"]
@@ -45,12 +43,9 @@ mod pipe;
 mod plan;
 #[path = "simulation_redis/redis.rs"]
 mod redis;
-#[path = "simulation/seeds.rs"]
-mod seeds;
+mod runner;
 #[path = "simulation_redis/settings.rs"]
 mod settings;
-#[path = "simulation/shrink.rs"]
-mod shrink;
 #[path = "simulation_redis/stream.rs"]
 mod stream;
 #[path = "simulation_redis/stream_commands.rs"]
@@ -64,11 +59,6 @@ mod wire;
 #[path = "simulation_redis/world.rs"]
 mod world;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-use plan::Plan;
-use seeds::{clock, play, variable};
 use tally::Tally;
 
 /// Seeds in one run, and steps in each. Far behind these are worlds in which three faults at once
@@ -77,45 +67,19 @@ use tally::Tally;
 const SEEDS: u64 = if cfg!(debug_assertions) { 300 } else { 3000 };
 const STEPS: usize = 120;
 
-/// How long the long run takes, in seconds, if `SECONDS_OF_SIMULATION` does not say otherwise.
-const LONG: u64 = 3600;
-
 #[test]
 fn every_seed_holds() {
-    let started = clock();
-    let seeds = variable("SEEDS").unwrap_or(SEEDS);
-    let tally = play(0, STEPS, |seed| seed < seeds);
-    print(seeds, &tally, started.elapsed());
+    runner::many("simulation of the backplane", SEEDS, STEPS);
 }
 
 #[test]
 #[ignore = "an hour, or SECONDS_OF_SIMULATION=…; from seed 1,000,000 on, or from SEED=…"]
 fn long() {
-    let started = clock();
-    let limit = Duration::from_secs(variable("SECONDS_OF_SIMULATION").unwrap_or(LONG));
-    let first = variable("SEED").unwrap_or(1_000_000);
-    let last = AtomicU64::new(first);
-    let tally = play(first, STEPS, |seed| {
-        last.fetch_max(seed, Ordering::Relaxed);
-        started.elapsed() < limit
-    });
-    print(last.into_inner() - first, &tally, started.elapsed());
+    runner::long("simulation of the backplane", STEPS);
 }
 
 /// One seed, to look at.
 #[test]
 fn one_world() {
-    let Some(seed) = variable("SEED") else { return };
-    let plan = Plan::new(seed, STEPS);
-    println!("{:#?}", plan.settings);
-    if let Some(failure) = shrink::failure(&plan) {
-        panic!("{}", shrink::report(seed, &plan, &failure));
-    }
-}
-
-fn print(seeds: u64, tally: &Tally, elapsed: Duration) {
-    println!(
-        "simulation of the backplane: {seeds} seeds of {STEPS} steps, {:.1} s; {tally:?}",
-        elapsed.as_secs_f64(),
-    );
+    runner::one(STEPS);
 }

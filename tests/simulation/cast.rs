@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,23 @@ impl Tally {
         for (cause, count) in &other.causes {
             *self.causes.entry(cause).or_default() += count;
         }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} clients, {} turns, {} messages delivered, {} heard, {} stale news, at most {} KiB \
+             in one hub; left: {:?}",
+            self.clients,
+            self.turns,
+            self.delivered,
+            self.heard,
+            self.stale,
+            self.peak_memory / 1024,
+            self.causes,
+        )
     }
 }
 

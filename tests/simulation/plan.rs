@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::dice::Dice;
+use super::runner::dice::Dice;
 use super::wire::{Ask, ROOMS, STATUSES};
 
 /// Settings and steps.

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::dice::Dice;
 use super::plan::{Act, What, Wrong};
+use super::runner::dice::Dice;
 use super::wire::{
     self, Ask, BINARY, CLOSE, CONTINUATION, FIN, LEN_16, LEN_64, MASKED, PING, PONG, TEXT,
 };

@@ -7,11 +7,11 @@ use fanfare::backplane::{
     Action, Backplane, Endpoint, Event, Health, LinkFailure, LinkId, MAX_LINKS,
 };
 
-use super::dice::Dice;
 use super::ledger::{Key, Ledger, bit};
 use super::pipe::Pipe;
 use super::plan::{ALL, ROOMS};
 use super::redis::{Conn, Peer, Session};
+use super::runner::dice::Dice;
 use super::settings::Settings;
 use super::world::World;
 

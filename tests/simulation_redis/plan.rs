@@ -1,7 +1,7 @@
 //! What is going to happen: settings and steps, all of them known before anything happens, so that
 //! a failure can be had again, and with fewer steps.
 
-use super::dice::Dice;
+use super::runner::dice::Dice;
 use super::settings::{Settings, Temper};
 
 /// Rooms in which something is said.

@@ -6,8 +6,8 @@ use fanfare::backplane::{
     BackplaneConfig, Credentials, DeliveryOrder, Endpoint, Format, Mode, Target,
 };
 
-use super::dice::Dice;
 use super::plan::{ALL, Fault};
+use super::runner::dice::Dice;
 use super::world::PASSWORD;
 
 /// What may happen in a world.

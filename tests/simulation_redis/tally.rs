@@ -1,5 +1,7 @@
 //! What happened, in numbers.
 
+use std::fmt;
+
 /// What happened, in numbers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
@@ -66,5 +68,11 @@ impl Tally {
         ] {
             *sum += more;
         }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
     }
 }

@@ -5,14 +5,14 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::dice::Dice;
 use super::ledger::{Key, Ledger};
 use super::node::Node;
 use super::plan::{Outsider, Plan, Step};
 use super::redis::{Conn, Peer, Redis};
-use super::seeds::clock;
+use super::runner::dice::Dice;
+use super::runner::seeds::clock;
+use super::runner::shrink::IS_TOLD;
 use super::settings::Settings;
-use super::shrink::IS_TOLD;
 use super::tally::Tally;
 use super::wire::Reply;
 

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use super::{Tally, shrink};
+use super::shrink;
+use crate::Tally;
 
 /// Of so many seeds one is played twice.
 const TWICE: u64 = 20;

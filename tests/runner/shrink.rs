@@ -7,9 +7,9 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{panic, thread};
 
-use super::plan::Plan;
 use super::seeds::variable;
-use super::{Tally, world};
+use crate::plan::Plan;
+use crate::{Tally, world};
 
 /// Tries to shrink one failure, if `SHRINK` does not say otherwise.
 const MAX_ATTEMPTS: u64 = 1500;
