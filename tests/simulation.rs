@@ -28,8 +28,6 @@ mod compare;
 mod departure;
 #[path = "simulation/hearing.rs"]
 mod hearing;
-#[path = "simulation/meter.rs"]
-mod meter;
 #[path = "simulation/peer.rs"]
 mod peer;
 #[path = "simulation/plan.rs"]

@@ -12,7 +12,8 @@
 //! 4. (I4) as long as nothing is wrong all servers hear the same in the same order;
 //! 5. (I5) what is not heard is counted, and nothing else is: by who misses it, message by message,
 //!    and by who drops it;
-//! 6. (I6) what waits is bounded;
+//! 6. (I6) what waits is bounded, by its own account and by the allocator's, and all that was said
+//!    waits, was acknowledged or was dropped; when everything is heard, nothing waits;
 //! 7. (I7) nobody is woken, calls or turns without end;
 //! 8. (I8) nothing is lost without a reason that the model of Redis knows: with Pub/Sub it was
 //!    never brought here, and with a stream it was trimmed, removed, or added by somebody who died;
@@ -33,6 +34,8 @@ mod counters;
 mod ending;
 #[path = "simulation_redis/faults.rs"]
 mod faults;
+#[path = "simulation_redis/holdings.rs"]
+mod holdings;
 #[path = "simulation_redis/ledger.rs"]
 mod ledger;
 #[path = "simulation_redis/node.rs"]

@@ -5,6 +5,7 @@
 //! a plan happens, and a [`Tally`] of what happened.
 
 pub(crate) mod dice;
+pub(crate) mod meter;
 pub(crate) mod seeds;
 pub(crate) mod shrink;
 

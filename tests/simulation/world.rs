@@ -11,10 +11,10 @@ use fanfare::{
 use super::app::App;
 use super::cast::{Cast, Tally};
 use super::hearing::Said;
-use super::meter::Meter;
 use super::peer::{Cause, Peer, State};
 use super::plan::{ALL, Plan, Settings, Step};
 use super::runner::dice::Dice;
+use super::runner::meter::Meter;
 use super::speech::Speech;
 use super::wire::{self, Ask};
 

@@ -17,6 +17,8 @@ pub(crate) struct Counters {
     pub(crate) replayed: u64,
     pub(crate) diverted: u64,
     pub(crate) peers: u64,
+    pub(crate) queue_bytes: u64,
+    pub(crate) lag: u64,
 }
 
 impl Counters {
@@ -44,6 +46,8 @@ impl Counters {
             replayed: sum("replayed_total"),
             diverted: sum("diverted_total"),
             peers: sum("peers"),
+            queue_bytes: sum("queue_bytes"),
+            lag: sum("stream_lag_entries"),
         }
     }
 }

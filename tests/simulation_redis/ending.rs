@@ -50,6 +50,8 @@ impl World {
             self.expect_one_order();
         }
         self.run(PATIENCE);
+        self.check_holdings();
+        self.expect_nothing_held();
         self.compare();
     }
 

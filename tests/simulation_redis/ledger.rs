@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fanfare::MessageKind;
 use fanfare::backplane::{Backplane, Delivery};
 
+use super::holdings::MOST_BEYOND;
 use super::plan::ROOMS;
 use super::settings::{Settings, Temper};
 
@@ -282,6 +283,13 @@ impl Ledger {
     pub(crate) fn numbered(&self, who: usize) -> impl Iterator<Item = (usize, &[usize])> {
         let shards = self.lives[who].numbered.iter();
         shards.map(Vec::as_slice).enumerate()
+    }
+
+    /// What all that was said in a life takes in memory, at the most.
+    pub(crate) fn said_bytes(&self, who: usize) -> usize {
+        let messages = self.lives[who].messages.iter();
+        let bytes = messages.map(|message| message.payload.len() + MOST_BEYOND);
+        bytes.sum()
     }
 
     /// How often something of an outsider's was heard in a life, for all of them.

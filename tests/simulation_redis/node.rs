@@ -12,6 +12,7 @@ use super::pipe::Pipe;
 use super::plan::{ALL, ROOMS};
 use super::redis::{Conn, Peer, Session};
 use super::runner::dice::Dice;
+use super::runner::meter::Meter;
 use super::settings::Settings;
 use super::world::World;
 
@@ -61,6 +62,10 @@ pub(crate) struct Node {
 pub(crate) struct Process {
     pub(crate) who: usize,
     pub(crate) backplane: Backplane,
+    /// What the backplane holds.
+    pub(crate) meter: Meter,
+    /// What it may hold at worst.
+    pub(crate) worst_case: usize,
     /// The connection of each link, by the link's place.
     links: BTreeMap<usize, (LinkId, usize)>,
     /// What its clients say next: room and length.
@@ -136,12 +141,18 @@ impl World {
         let who = self.ledger.begin(node);
         let config = self.settings.config();
         let origin = Ledger::origin(who);
-        let backplane = Backplane::new(config, origin, self.dice.next(), self.instant());
+        let holdings = config.worst_case_memory().into_iter();
+        let worst_case = holdings.map(|part| part.bytes_each * part.count).sum();
+        let (seed, now) = (self.dice.next(), self.instant());
+        let mut meter = Meter::default();
+        let backplane = meter.count(|| Backplane::new(config, origin, seed, now));
         self.trace
             .note(self.now, format_args!("node {node} lives as {who}"));
         self.nodes[node].life = Some(Box::new(Process {
             who,
             backplane,
+            meter,
+            worst_case,
             links: BTreeMap::new(),
             to_say: Vec::new(),
             arrived: Vec::new(),
@@ -208,7 +219,7 @@ impl World {
         moved.has_come |= self.read(&mut life);
         self.say(&mut life);
         let now = self.instant();
-        life.backplane.advance(now);
+        life.meter.count(|| life.backplane.advance(now));
         self.hear(node, &mut life);
         self.act(node, &mut life);
         moved.has_gone = self.write(&mut life);
@@ -229,7 +240,7 @@ impl World {
                 has_read = true;
                 conn.opens = None;
                 if stands {
-                    life.backplane.connected(link, now);
+                    life.meter.count(|| life.backplane.connected(link, now));
                 } else {
                     self.lose(life, link, LinkFailure::Connect);
                     continue;
@@ -260,7 +271,8 @@ impl World {
             }
             read += bytes.len();
             let cargo = conn.unload();
-            life.backplane.receive(link, &bytes, now);
+            life.meter
+                .count(|| life.backplane.receive(link, &bytes, now));
             for key in cargo {
                 self.ledger.message(key).arrived |= bit(life.who);
                 life.arrived.push((key, id));
@@ -277,7 +289,8 @@ impl World {
             format_args!("life {}: connection {id} {why:?}", life.who),
         );
         self.hang_up(id);
-        life.backplane.disconnected(link, why, now);
+        life.meter
+            .count(|| life.backplane.disconnected(link, why, now));
     }
 
     /// A node closes a connection. What it has sent arrives, or does not.
@@ -301,7 +314,8 @@ impl World {
         let now = self.instant();
         for (room, len) in std::mem::take(&mut life.to_say) {
             let message = self.ledger.say(life.who, room, len, self.now);
-            message.publish(&mut life.backplane, ROOMS[room], now);
+            life.meter
+                .count(|| message.publish(&mut life.backplane, ROOMS[room], now));
             self.tally.said += 1;
         }
     }
@@ -310,7 +324,7 @@ impl World {
     fn hear(&mut self, node: usize, life: &mut Process) {
         let mut appetite = self.nodes[node].appetite.unwrap_or(ALL);
         while appetite > 0 {
-            let Some(delivery) = life.backplane.next_delivery() else {
+            let Some(delivery) = life.meter.count(|| life.backplane.next_delivery()) else {
                 break;
             };
             appetite -= 1;
@@ -318,6 +332,7 @@ impl World {
             if let Some((who, index)) = self.ledger.hear(life.who, &delivery) {
                 self.trace.sum(who << 40 | index << 8 | node);
             }
+            life.meter.count(|| drop(delivery));
         }
         if life.backplane.has_deliveries() {
             life.excused = self.now;
@@ -331,11 +346,11 @@ impl World {
 
     /// Opens and closes connections, and reads the events.
     fn act(&mut self, node: usize, life: &mut Process) {
-        while let Some(action) = life.backplane.next_action() {
-            match action {
+        while let Some(action) = life.meter.count(|| life.backplane.next_action()) {
+            match &action {
                 Action::Connect { link, to } => {
-                    let conn = self.open(node, life.who, &to);
-                    life.links.insert(link.index(), (link, conn));
+                    let conn = self.open(node, life.who, to);
+                    life.links.insert(link.index(), (*link, conn));
                 }
                 Action::Disconnect(link) => {
                     if let Some((_, id)) = life.links.remove(&link.index()) {
@@ -348,12 +363,13 @@ impl World {
                 }
                 _ => panic!("an action that nobody knows"),
             }
+            life.meter.count(|| drop(action));
         }
         assert!(life.links.len() <= MAX_LINKS);
-        while let Some(event) = life.backplane.next_event() {
+        while let Some(event) = life.meter.count(|| life.backplane.next_event()) {
             self.trace
                 .note(self.now, format_args!("life {}: {event}", life.who));
-            match event {
+            match &event {
                 Event::Stalled => self.tally.stalls += 1,
                 Event::Late => self.tally.lates += 1,
                 Event::Replayed { messages } => {
@@ -361,6 +377,7 @@ impl World {
                 }
                 _ => {}
             }
+            life.meter.count(|| drop(event));
         }
     }
 
@@ -444,7 +461,8 @@ impl World {
                     conn.up.send(&output[..count], at);
                 }
                 written += count;
-                life.backplane.written(link, count, now);
+                life.meter
+                    .count(|| life.backplane.written(link, count, now));
             }
             has_written |= written > 0;
         }
@@ -470,6 +488,7 @@ impl World {
         };
         life.turned_at = now;
         assert!(life.spins <= MAX_SPINS, "I7: it spins");
+        self.check_memory(life);
         life.deadline = life
             .backplane
             .next_deadline()

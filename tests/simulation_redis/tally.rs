@@ -23,6 +23,10 @@ pub(crate) struct Tally {
     pub(crate) stalls: u64,
     pub(crate) lates: u64,
     pub(crate) overflows: u64,
+    /// The most that one backplane has held at once, in bytes.
+    pub(crate) peak_memory: u64,
+    /// The most that one still held when nothing was said any more.
+    pub(crate) idle_memory: u64,
 }
 
 impl Tally {
@@ -46,7 +50,11 @@ impl Tally {
             stalls,
             lates,
             overflows,
+            peak_memory,
+            idle_memory,
         } = self;
+        *idle_memory = other.idle_memory.max(*idle_memory);
+        *peak_memory = other.peak_memory.max(*peak_memory);
         for (sum, more) in [
             (lives, other.lives),
             (turns, other.turns),

@@ -157,7 +157,10 @@ impl World {
                 self.run(Duration::ZERO);
             }
             Step::Outsider { what, server } => self.be_outsider(what, server),
-            Step::Pass { millis } => self.run(Duration::from_millis(millis)),
+            Step::Pass { millis } => {
+                self.run(Duration::from_millis(millis));
+                self.check_holdings();
+            }
             Step::Fault { fault, millis } => self.fail(fault, Duration::from_millis(millis)),
         }
     }

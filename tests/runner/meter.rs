@@ -1,8 +1,8 @@
-//! The memory that the hub holds, by the allocator's books and not by its own.
+//! The memory that somebody holds, by the allocator's books and not by their own.
 
-use allocation_counter::{measure, opt_out};
+use allocation_counter::measure;
 
-/// Counts what is allocated and freed while the hub works.
+/// Counts what is allocated and freed while somebody works.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     /// Bytes that it holds now.
@@ -12,7 +12,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Lets the hub work.
+    /// Lets them work.
     pub(crate) fn count<R>(&mut self, work: impl FnOnce() -> R) -> R {
         let mut result = None;
         let info = measure(|| result = Some(work()));
@@ -29,11 +29,4 @@ impl Meter {
     pub(crate) fn peak(&self) -> usize {
         usize::try_from(self.peak).unwrap_or(0)
     }
-}
-
-/// Does something in the middle of the hub's work that is not the hub's.
-pub(crate) fn uncounted<R>(work: impl FnOnce() -> R) -> R {
-    let mut result = None;
-    opt_out(|| result = Some(work()));
-    result.expect("the work was done")
 }
