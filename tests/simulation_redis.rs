@@ -64,9 +64,7 @@ mod world;
 
 use tally::Tally;
 
-/// Seeds in one run, and steps in each. Far behind these are worlds in which three faults at once
-/// do more than is promised: seed 4728, in which a master and then the next one forget, with a
-/// clock that goes back.
+/// Seeds in one run, and steps in each.
 const SEEDS: u64 = if cfg!(debug_assertions) { 300 } else { 3000 };
 const STEPS: usize = 120;
 

@@ -234,6 +234,7 @@ impl World {
         self.reset_all(server);
         self.losses.push(self.now);
         self.is_skewed |= skew.abs() > MAX_SKEW;
+        self.set_back(keeps != Keeps::All, self.servers[server].skew - skew);
         let redis = &mut self.servers[server];
         redis.is_down = true;
         redis.frozen_until = Duration::ZERO;
@@ -255,6 +256,7 @@ impl World {
         if !self.servers[new].is_down {
             return; // the last one is not over
         }
+        self.set_back(lost > 0, self.servers[old].skew);
         let streams = self.servers[old].streams.iter();
         let streams = streams.map(|(key, stream)| (key.clone(), stream.without_last(lost)));
         self.servers[new] = Redis {
@@ -271,6 +273,15 @@ impl World {
             self.timers.push((at, Timer::Retire { server: old }));
         } else {
             self.retire(old);
+        }
+    }
+
+    /// The clock of whoever is the master is so many milliseconds behind that of the one before,
+    /// which may have lost something.
+    fn set_back(&mut self, has_lost: bool, millis: i64) {
+        if has_lost && millis > 0 {
+            let until = self.now + Duration::from_millis(millis.unsigned_abs());
+            self.setbacks.push((self.now, until));
         }
     }
 

@@ -18,6 +18,9 @@ const HELD: Duration = Duration::from_secs(9);
 /// How long a server keeps what a stream has acknowledged, with a margin.
 const KEPT: Duration = Duration::from_secs(25);
 
+/// How far a server goes back in a stream when it comes back, but not behind where it began.
+const OVERLAP: Duration = Duration::from_secs(5);
+
 /// What a receiver misses of somebody.
 #[derive(Debug, Default)]
 struct Missing {
@@ -190,7 +193,7 @@ impl World {
             return true;
         }
         if self.settings.is_stream {
-            self.may_be_lost_by_stream(key, message, is_here)
+            self.may_be_lost_by_stream(key, by, is_here)
         } else {
             let fate = message.fate;
             let has_died = self.ledger.lives[key.0].has_died;
@@ -250,8 +253,8 @@ impl World {
         })
     }
 
-    fn may_be_lost_by_stream(&self, key: Key, message: &Message, is_here: bool) -> bool {
-        let fate = message.fate;
+    fn may_be_lost_by_stream(&self, key: Key, by: usize, is_here: bool) -> bool {
+        let fate = self.ledger.lives[key.0].messages[key.1].fate;
         let speaker = &self.ledger.lives[key.0];
         let is_diverted = fate.is_published && !is_here;
         if self.settings.is_narrow() || self.is_skewed {
@@ -263,8 +266,21 @@ impl World {
         let Some(added_at) = fate.added_at else {
             return speaker.has_died;
         };
+        if self.is_taken_for_older(added_at, by) {
+            return true;
+        }
         let is_old = self.losses.iter().any(|loss| added_at + KEPT < *loss);
         !self.is_in_stream(key) && (speaker.has_died || is_old || self.is_trimmed)
+    }
+
+    /// Whether somebody had begun to read just before the stream lost its end and its clock went
+    /// back: what was added then may have an ID from before the beginning.
+    fn is_taken_for_older(&self, added_at: Duration, by: usize) -> bool {
+        let began = self.ledger.lives[by].joined.unwrap_or_default();
+        self.setbacks.iter().any(|(at, until)| {
+            let has_just_begun = (began..=began + OVERLAP).contains(at);
+            has_just_begun && (*at..=*until).contains(&added_at)
+        })
     }
 
     /// Whether a message is in the stream in the end.

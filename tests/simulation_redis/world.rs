@@ -45,6 +45,9 @@ pub(crate) struct World {
     pub(crate) is_trimmed: bool,
     /// Whether the clock of a Redis was wrong by more than readers go back.
     pub(crate) is_skewed: bool,
+    /// When a Redis lost the end of what it had and its clock went back, and until when its clock
+    /// named times that it had named before.
+    pub(crate) setbacks: Vec<(Duration, Duration)>,
     /// Messages that arrived and were not heard in the same turn: who should have heard them, on
     /// which connection, and when.
     pub(crate) held: Vec<(usize, Key, usize, Duration)>,
@@ -114,6 +117,7 @@ impl World {
             losses: Vec::new(),
             is_trimmed: false,
             is_skewed: false,
+            setbacks: Vec::new(),
             held: Vec::new(),
             closed: BTreeMap::new(),
             tally: Tally::default(),
