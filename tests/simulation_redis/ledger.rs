@@ -57,6 +57,9 @@ pub(crate) struct Life {
     pub(crate) has_died: bool,
     /// Whether something of it went past the stream: that may be heard before what did not.
     pub(crate) is_diverted: bool,
+    /// Whether it has said that it dropped something for want of room: that may be under way on a
+    /// connection that stalls, and be added to a stream behind what was said later.
+    pub(crate) has_dropped: bool,
     /// Messages of its own that the stream had lost, as it says.
     pub(crate) replayed: u64,
 }
@@ -129,6 +132,7 @@ impl Ledger {
             joined: None,
             has_died: false,
             is_diverted: false,
+            has_dropped: false,
             replayed: 0,
         });
         self.lives.len() - 1
@@ -210,7 +214,8 @@ impl Ledger {
         let (shard, number) = (message.shard, message.number);
         let exempt = message.exempt;
         let may_be_late = message.fate.is_refused || self.may_disorder;
-        let may_be_late = may_be_late || self.lives[key.0].is_diverted;
+        let speaker = &self.lives[key.0];
+        let may_be_late = may_be_late || speaker.is_diverted || speaker.has_dropped;
         let life = &mut self.lives[by];
         life.log.push(key);
         if key.0 == by {

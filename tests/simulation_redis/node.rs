@@ -372,6 +372,9 @@ impl World {
             match &event {
                 Event::Stalled => self.tally.stalls += 1,
                 Event::Late => self.tally.lates += 1,
+                Event::Dropped { .. } if self.settings.is_stream => {
+                    self.ledger.lives[life.who].has_dropped = true;
+                }
                 Event::Replayed { messages } => {
                     self.ledger.lives[life.who].replayed += messages;
                 }
