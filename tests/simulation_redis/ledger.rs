@@ -1,6 +1,6 @@
 //! What was said and heard, and what became of each message: what the backplanes are compared with.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use fanfare::backplane::{Backplane, Delivery};
 use super::holdings::MOST_BEYOND;
 use super::plan::ROOMS;
 use super::settings::{Settings, Temper};
+use super::stream::Id;
 
 /// A message: who has said it, and how many they had said before.
 pub(crate) type Key = (usize, usize);
@@ -32,6 +33,8 @@ pub(crate) struct Ledger {
     pub(crate) may_disorder: bool,
     /// Whether a message may be heard twice: it has no number, and not everything is fine.
     may_double: bool,
+    /// All entries that were ever added, by key and ID.
+    pub(crate) added: Vec<(Vec<u8>, Id)>,
     /// How often each of those who are no servers was heard in each life.
     outsiders: Vec<Vec<u8>>,
 }
@@ -62,6 +65,9 @@ pub(crate) struct Life {
     pub(crate) has_dropped: bool,
     /// Messages of its own that the stream had lost, as it says.
     pub(crate) replayed: u64,
+    /// Where it has begun to read each stream, and which entries it has read.
+    pub(crate) floors: BTreeMap<Vec<u8>, Id>,
+    pub(crate) read: BTreeSet<(Vec<u8>, Id)>,
 }
 
 /// Something that was said.
@@ -134,6 +140,8 @@ impl Ledger {
             is_diverted: false,
             has_dropped: false,
             replayed: 0,
+            floors: BTreeMap::new(),
+            read: BTreeSet::new(),
         });
         self.lives.len() - 1
     }
@@ -295,6 +303,16 @@ impl Ledger {
         let messages = self.lives[who].messages.iter();
         let bytes = messages.map(|message| message.payload.len() + MOST_BEYOND);
         bytes.sum()
+    }
+
+    /// How many entries of streams somebody has never read, of those that it should have.
+    pub(crate) fn unread(&self, by: usize) -> usize {
+        let life = &self.lives[by];
+        let added = self.added.iter().filter(|(key, id)| {
+            let is_behind = life.floors.get(key).is_some_and(|floor| floor < id);
+            is_behind && !life.read.contains(&(key.clone(), *id))
+        });
+        added.count()
     }
 
     /// How often something of an outsider's was heard in a life, for all of them.

@@ -271,6 +271,8 @@ impl World {
             }
             read += bytes.len();
             let cargo = conn.unload();
+            let entries = conn.unload_entries();
+            self.ledger.lives[life.who].read.extend(entries);
             life.meter
                 .count(|| life.backplane.receive(link, &bytes, now));
             for key in cargo {
@@ -422,6 +424,7 @@ impl World {
             is_dropped: false,
             is_blocked: false,
             cargo: Vec::new(),
+            entries: Vec::new(),
             session: Session::default(),
         };
         conn.up.hold(here.holes[0]);

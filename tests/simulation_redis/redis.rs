@@ -46,6 +46,8 @@ pub(crate) struct Conn {
     pub(crate) is_blocked: bool,
     /// Messages on their way down: how many bytes must have been read for each.
     pub(crate) cargo: Vec<(u64, Key)>,
+    /// Entries of streams on their way down, by key and ID.
+    pub(crate) entries: Vec<(u64, Vec<(Vec<u8>, Id)>)>,
     pub(crate) session: Session,
 }
 
@@ -105,5 +107,13 @@ impl Conn {
         let taken = self.down.taken;
         let arrived = self.cargo.partition_point(|(end, _)| *end <= taken);
         self.cargo.drain(..arrived).map(|(_, key)| key).collect()
+    }
+
+    /// Takes the entries of streams that have been read.
+    pub(crate) fn unload_entries(&mut self) -> Vec<(Vec<u8>, Id)> {
+        let taken = self.down.taken;
+        let arrived = self.entries.partition_point(|(end, _)| *end <= taken);
+        let arrived = self.entries.drain(..arrived);
+        arrived.flat_map(|(_, entries)| entries).collect()
     }
 }

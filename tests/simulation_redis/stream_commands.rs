@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::redis::{Peer, Waits};
+use super::settings::Temper;
 use super::stream::{Entry, Id, Stream};
 use super::wire::Reply;
 use super::world::World;
@@ -73,6 +74,7 @@ impl World {
         let millis = redis.clock(self.now);
         let stream = redis.streams.entry((database, key.to_vec())).or_default();
         let added = stream.add(words, millis);
+        self.ledger.added.push((key.to_vec(), added));
         if let Some((_, message)) = self.ledger.recognise(words.last().expect("a value")) {
             message.fate.added_at.get_or_insert(self.now);
         }
@@ -106,6 +108,9 @@ impl World {
             count: number(words[2]),
             until: self.now + Duration::from_millis(block),
         };
+        let who = self.conns[&id].who;
+        let floors = &mut self.ledger.lives[who].floors;
+        floors.entry(key.clone()).or_insert(waits.after);
         let conn = self.conns.get_mut(&id).expect("it asks");
         conn.session.waits = Some(waits);
         self.wake(id, server, &key);
@@ -133,6 +138,11 @@ impl World {
         session.waits = None;
         session.is_woken = true;
         self.reply(id, reply);
+        if self.settings.temper == Temper::Short {
+            let conn = self.conns.get_mut(&id).expect("it waits");
+            let ids = entries.iter().map(|entry| (key.to_vec(), entry.id));
+            conn.entries.push((conn.down.sent, ids.collect()));
+        }
         for entry in &entries {
             let value = entry.words.last().expect("a value");
             if let Some((key, _)) = self.ledger.recognise(value) {
