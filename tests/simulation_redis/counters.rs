@@ -21,33 +21,66 @@ pub(crate) struct Counters {
     pub(crate) lag: u64,
 }
 
+/// What each of them is called.
+const NAMES: [&str; 12] = [
+    "acked_total",
+    "resent_total",
+    "dropped_total",
+    "received_total",
+    "duplicates_filtered_total",
+    "gap_messages_total",
+    "missed_total",
+    "replayed_total",
+    "diverted_total",
+    "peers",
+    "queue_bytes",
+    "stream_lag_entries",
+];
+
 impl Counters {
     pub(crate) fn of(backplane: &Backplane, now: Instant) -> Self {
         let mut text = String::new();
         backplane.write_metrics(&mut text, now);
-        let sum = |name: &str| {
-            let lines = text.lines().filter_map(|line| {
-                let rest = line.strip_prefix("fanfare_redis_")?.strip_prefix(name)?;
-                let is_whole = rest.starts_with([' ', '{']);
-                is_whole.then(|| rest.rsplit(' ').next())?
-            });
-            let mut values = lines.map(|value| value.parse::<u64>().expect("a number"));
-            let first = values.next().expect("it is counted");
-            values.fold(first, |sum, value| sum + value)
-        };
+        let mut sums = [None; NAMES.len()];
+        let samples = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("fanfare_redis_"));
+        for sample in samples {
+            let name = sample.split([' ', '{']).next();
+            let place = NAMES.iter().position(|known| Some(*known) == name);
+            let Some(sum) = place.map(|place| &mut sums[place]) else {
+                continue;
+            };
+            let value = sample.rsplit(' ').next().expect("a value");
+            *sum = Some(sum.unwrap_or(0) + value.parse::<u64>().expect("a number"));
+        }
+        let [
+            acked,
+            resent,
+            dropped,
+            received,
+            duplicates,
+            gaps,
+            missed,
+            replayed,
+            diverted,
+            peers,
+            queue_bytes,
+            lag,
+        ] = sums.map(|sum| sum.expect("it is counted"));
         Self {
-            acked: sum("acked_total"),
-            resent: sum("resent_total"),
-            dropped: sum("dropped_total"),
-            received: sum("received_total"),
-            duplicates: sum("duplicates_filtered_total"),
-            gaps: sum("gap_messages_total"),
-            missed: sum("missed_total"),
-            replayed: sum("replayed_total"),
-            diverted: sum("diverted_total"),
-            peers: sum("peers"),
-            queue_bytes: sum("queue_bytes"),
-            lag: sum("stream_lag_entries"),
+            acked,
+            resent,
+            dropped,
+            received,
+            duplicates,
+            gaps,
+            missed,
+            replayed,
+            diverted,
+            peers,
+            queue_bytes,
+            lag,
         }
     }
 }
