@@ -65,6 +65,42 @@ impl Account {
     }
 }
 
+/// In what order several clients heard what all of them did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// How many messages everybody heard: those who came first have heard more.
+    pub(crate) common: usize,
+    /// How many of them stood at another place for somebody than for the first, at most.
+    pub(crate) elsewhere: usize,
+}
+
+impl Order {
+    pub(crate) fn of<'c>(clients: impl Iterator<Item = &'c Client>) -> Self {
+        let orders = clients.map(|client| {
+            client.read(|log| {
+                let heard = log.heard.iter();
+                let heard = heard.map(|heard| (heard.speaker, heard.number));
+                heard.collect::<Vec<_>>()
+            })
+        });
+        let mut orders: Vec<Vec<_>> = orders.collect();
+        let sets = orders.iter().map(|order| order.iter().copied().collect());
+        let common = sets.reduce(|one: BTreeSet<_>, other| &one & &other);
+        let common = common.expect("there are clients");
+        for order in &mut orders {
+            order.retain(|heard| common.contains(heard));
+        }
+        let elsewhere = orders[1..].iter().map(|order| {
+            let pairs = order.iter().zip(&orders[0]);
+            pairs.filter(|(a, b)| a != b).count()
+        });
+        Self {
+            common: common.len(),
+            elsewhere: elsewhere.max().unwrap_or_default(),
+        }
+    }
+}
+
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

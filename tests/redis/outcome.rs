@@ -1,5 +1,6 @@
 //! What became of all that was said on a stage.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use crate::stage::Mode;
 /// What one client heard of its own server's clients, and of the others.
 pub(crate) struct Accounts {
     pub(crate) node: usize,
+    pub(crate) room: &'static str,
     pub(crate) own: Account,
     pub(crate) foreign: Account,
     pub(crate) is_gone: bool,
@@ -25,16 +27,24 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// What a node's clients did not hear of the others. All of them miss the same.
+    /// What a node's clients did not hear of the others.
     pub(crate) fn lost_at(&self, node: usize) -> usize {
+        let rooms = self.accounts.iter().map(|accounts| accounts.room);
+        let rooms: BTreeSet<_> = rooms.collect();
+        rooms.into_iter().map(|room| self.lost_in(node, room)).sum()
+    }
+
+    /// The same in one room. All of its clients miss the same.
+    pub(crate) fn lost_in(&self, node: usize, room: &str) -> usize {
         let there = self.accounts.iter();
-        let mut there = there.filter(|accounts| accounts.node == node && !accounts.is_gone);
+        let there = there.filter(|accounts| accounts.node == node && accounts.room == room);
+        let mut there = there.filter(|accounts| !accounts.is_gone);
         let lost = there.next().map(|accounts| &accounts.foreign.lost);
         for other in there {
             let is_same = lost.is_some_and(|lost| other.foreign.lost.is_subset(lost));
             assert!(is_same, "clients of node {node} heard different things");
         }
-        lost.map_or(0, std::collections::BTreeSet::len)
+        lost.map_or(0, BTreeSet::len)
     }
 
     pub(crate) fn lost(&self) -> usize {

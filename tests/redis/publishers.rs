@@ -1,12 +1,12 @@
 //! Others who publish on the channel: `redis-cli`, a program in Python, the servers of a tutorial.
 
-use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::Client;
 use crate::eventually;
+use crate::ledger::Order;
 use crate::node::Node;
 use crate::pass;
 use crate::peer::{BINARY, Frame, TEXT};
@@ -355,34 +355,12 @@ fn all_servers_hear_one_order() {
         let early: u64 = nodes
             .map(|node| node.metric("fanfare_redis_local_total"))
             .sum();
-        // What everybody heard: those who came first have heard more.
-        let orders = stage.places.iter().map(|place| {
-            place.client.read(|log| {
-                let heard = log.heard.iter();
-                let heard = heard.map(|heard| (heard.speaker, heard.number));
-                heard.collect::<Vec<_>>()
-            })
-        });
-        let mut orders: Vec<Vec<_>> = orders.collect();
-        let sets = orders.iter().map(|order| order.iter().copied().collect());
-        let common = sets.reduce(|one: BTreeSet<_>, other| &one & &other);
-        let common = common.expect("there are clients");
-        assert!(common.len() > 1000, "{} heard by everybody", common.len());
-        for order in &mut orders {
-            order.retain(|heard| common.contains(heard));
-        }
-        let elsewhere = orders[1..].iter().map(|order| {
-            let pairs = order.iter().zip(&orders[0]);
-            pairs.filter(|(a, b)| a != b).count()
-        });
-        let elsewhere = elsewhere.max();
-        println!(
-            "{}: {elsewhere:?} of {} elsewhere",
-            mode.name(),
-            outcome.said
-        );
+        let order = Order::of(stage.places.iter().map(|place| &*place.client));
+        let Order { common, elsewhere } = order;
+        assert!(common > 1000, "{common} heard by everybody");
+        println!("{}: {elsewhere} of {} elsewhere", mode.name(), outcome.said);
         // Nothing is promised where the machine held up Redis for longer than the echo's deadline.
-        assert!(elsewhere == Some(0) || early > 0, "{elsewhere:?} elsewhere");
+        assert!(elsewhere == 0 || early > 0, "{elsewhere} elsewhere");
         let most = outcome.said as u64 / 2;
         assert!(early < most, "{early} of {} were heard early", outcome.said);
     });

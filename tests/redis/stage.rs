@@ -116,11 +116,19 @@ impl Plan {
 /// Someone who listens, and where.
 pub(crate) struct Place {
     pub(crate) node: usize,
+    room: &'static str,
     pub(crate) client: Arc<Client>,
     pub(crate) is_newcomer: bool,
     /// Its server was killed: nobody waits for what it said last.
     is_gone: bool,
     speaks: bool,
+}
+
+/// A message that everybody in a room is to hear.
+struct Goal {
+    room: &'static str,
+    speaker: Speaker,
+    number: usize,
 }
 
 pub(crate) struct Stage {
@@ -181,7 +189,19 @@ impl Stage {
 
     /// One more client, who speaks or not.
     pub(crate) fn join(&mut self, node: usize, speaks: bool) -> Arc<Client> {
-        let client = Arc::new(Client::join(self.nodes[node].address, "/ws"));
+        self.join_room(node, "", speaks)
+    }
+
+    /// The same in another room than that of the path itself.
+    pub(crate) fn join_room(
+        &mut self,
+        node: usize,
+        room: &'static str,
+        speaks: bool,
+    ) -> Arc<Client> {
+        let path = format!("/ws/{room}");
+        let path = path.trim_end_matches('/');
+        let client = Arc::new(Client::join(self.nodes[node].address, path));
         let is_newcomer = !self.talk.said().is_empty();
         if speaks {
             // Everybody who is there now hears all of it.
@@ -189,6 +209,7 @@ impl Stage {
         }
         self.places.push(Place {
             node,
+            room,
             client: Arc::clone(&client),
             is_newcomer,
             is_gone: false,
@@ -197,28 +218,37 @@ impl Stage {
         client
     }
 
-    /// The speakers whose servers live, or those of one server.
-    fn speakers(&self, on: impl Fn(usize) -> bool) -> Vec<Speaker> {
+    /// The speakers in the room of a place: those of its server, or those of the others.
+    fn speakers(&self, of: &Place, are_own: bool) -> Vec<Speaker> {
         let speakers = self.places.iter();
-        let speakers = speakers.filter(|place| place.speaks && on(place.node));
+        let speakers = speakers.filter(|place| place.speaks && place.room == of.room);
+        let speakers = speakers.filter(|place| (place.node == of.node) == are_own);
         speakers.map(|place| place.client.speaker).collect()
+    }
+
+    /// The last messages that everybody in the speakers' rooms is to hear.
+    fn goals(&self, last: impl Fn(Speaker) -> usize) -> Vec<Goal> {
+        let speakers = self.places.iter();
+        let speakers = speakers.filter(|place| place.speaks && !place.is_gone);
+        let goals = speakers.map(|place| Goal {
+            room: place.room,
+            speaker: place.client.speaker,
+            number: last(place.client.speaker),
+        });
+        goals.collect()
     }
 
     /// Waits until everybody has heard so many more of everybody who speaks.
     pub(crate) fn wait_until_heard(&self, more: usize) {
-        let goals: Vec<(Speaker, usize)> = self
-            .places
-            .iter()
-            .filter(|place| place.speaks && !place.is_gone)
-            .map(|place| place.client.speaker)
-            .map(|speaker| (speaker, self.talk.count(speaker) + more - 1))
-            .collect();
-        self.wait_for(&goals);
+        self.wait_for(&self.goals(|speaker| self.talk.count(speaker) + more - 1));
     }
 
-    fn wait_for(&self, goals: &[(Speaker, usize)]) {
+    fn wait_for(&self, goals: &[Goal]) {
         for place in self.places.iter().filter(|place| !place.is_gone) {
-            for &(speaker, number) in goals {
+            for goal in goals.iter().filter(|goal| goal.room == place.room) {
+                let Goal {
+                    speaker, number, ..
+                } = *goal;
                 let begun = Instant::now();
                 while place.client.last_of(speaker) < Some(number) {
                     place.client.read(|log| {
@@ -272,23 +302,16 @@ impl Stage {
         self.wait_until_heard(10);
         let lateness = self.talk.stop() + self.control.worst(self.begun);
         let said = self.talk.said();
-        let is_living = |place: &&Place| place.speaks && !place.is_gone;
-        let goals: Vec<(Speaker, usize)> = self
-            .places
-            .iter()
-            .filter(is_living)
-            .map(|place| place.client.speaker)
-            .map(|speaker| (speaker, said[&speaker].len() - 1))
-            .collect();
-        self.wait_for(&goals);
+        self.wait_for(&self.goals(|speaker| said[&speaker].len() - 1));
         let accounts = self.places.iter().map(|place| {
             let account = |speakers: &[Speaker]| {
                 Account::of(&place.client, speakers, &said, place.is_newcomer)
             };
             Accounts {
                 node: place.node,
-                own: account(&self.speakers(|node| node == place.node)),
-                foreign: account(&self.speakers(|node| node != place.node)),
+                room: place.room,
+                own: account(&self.speakers(place, true)),
+                foreign: account(&self.speakers(place, false)),
                 is_gone: place.is_gone,
             }
         });
