@@ -45,6 +45,8 @@ mod talk;
 #[path = "redis/tls.rs"]
 mod tls;
 
+#[path = "redis/cluster.rs"]
+mod cluster;
 #[path = "redis/crashes.rs"]
 mod crashes;
 #[path = "redis/documented.rs"]

@@ -8,8 +8,8 @@ use std::path::Path;
 use super::{find, tests};
 
 /// The files whose tests are each a fault, or one that is random.
-const FAULTS: [&str; 8] = [
-    "crashes", "failover", "links", "names", "nodes", "overflow", "random", "stalls",
+const FAULTS: [&str; 9] = [
+    "cluster", "crashes", "failover", "links", "names", "nodes", "overflow", "random", "stalls",
 ];
 
 /// The tests of them that are no faults, but what holds without any.
