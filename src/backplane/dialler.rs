@@ -55,7 +55,7 @@ impl Dialler {
         if now < self.not_before {
             return None;
         }
-        let opened = self.route.next(config).and_then(|(errand, to)| {
+        let opened = self.route.next(config, links).and_then(|(errand, to)| {
             self.dialled = Some(to.clone());
             links.open(self.shard, errand, to, config, now)
         });

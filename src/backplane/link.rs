@@ -191,12 +191,14 @@ impl Link {
         });
     }
 
+    /// Whether Redis knows us, and answers.
+    pub(super) fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready && !self.is_stalled
+    }
+
     /// Whether one more message may be sent: not much is waiting to be written or answered.
     pub(super) fn has_room(&self) -> bool {
-        self.phase == Phase::Ready
-            && !self.is_stalled
-            && self.output.has_room()
-            && self.awaited.len() < MAX_AWAITED
+        self.is_ready() && self.output.has_room() && self.awaited.len() < MAX_AWAITED
     }
 
     /// Whether everything that was asked is answered.

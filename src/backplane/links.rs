@@ -216,6 +216,15 @@ impl Links {
         self.get(id).is_some_and(Link::has_room)
     }
 
+    /// Where a link leads that carries messages, if that is another place than this.
+    pub(super) fn elsewhere(&self, than: &Endpoint) -> Option<&Endpoint> {
+        let mut places = self.slots.iter().filter_map(|slot| match &slot.state {
+            State::Used(_, link) if link.is_ready() => Some(link.to()),
+            _ => None,
+        });
+        places.find(|to| *to != than)
+    }
+
     /// Whether everything that was asked on a link is answered.
     pub(super) fn is_idle(&self, id: LinkId) -> bool {
         self.get(id).is_some_and(Link::is_idle)

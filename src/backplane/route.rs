@@ -2,6 +2,7 @@
 
 use super::config::{BackplaneConfig, Endpoint, Target};
 use super::link::Errand;
+use super::links::Links;
 use super::loss::Loss;
 
 /// Redirects that are followed at once; then there is a wait as after any failure. Two nodes that
@@ -24,6 +25,8 @@ pub(super) struct Route {
     redirects: u32,
     /// What the last connection was for: a sentinel's answer, or messages.
     was_question: bool,
+    /// Whether another node is asked instead of the one that was named, if one is known.
+    asks_elsewhere: bool,
 }
 
 /// When there may be another attempt.
@@ -38,14 +41,24 @@ pub(super) enum Again {
 }
 
 impl Route {
-    /// The next place to connect to, and what for.
-    pub(super) fn next(&mut self, config: &BackplaneConfig) -> Option<(Errand, Endpoint)> {
+    /// The next place to connect to, and what for. Where nothing answers at the place that was
+    /// named, a node of the cluster that another connection has come to is asked, and they take
+    /// turns: any of them knows where everything is.
+    pub(super) fn next(
+        &mut self,
+        config: &BackplaneConfig,
+        links: &Links,
+    ) -> Option<(Errand, Endpoint)> {
         self.was_question = false;
         if let Some(endpoint) = &self.sent_to {
             return Some((Errand::Serve, endpoint.clone()));
         }
         match &config.target {
-            Target::Server(endpoint) => Some((Errand::Serve, endpoint.clone())),
+            Target::Server(named) => {
+                let known = self.asks_elsewhere.then(|| links.elsewhere(named));
+                let endpoint = known.flatten().unwrap_or(named);
+                Some((Errand::Serve, endpoint.clone()))
+            }
             Target::Sentinel { sentinels, master } => {
                 self.was_question = true;
                 let endpoint = sentinels.get(self.sentinel % sentinels.len().max(1))?;
@@ -81,7 +94,9 @@ impl Route {
             }
             _ if self.was_question => self.next_sentinel(why, config),
             _ => {
-                self.sent_to = None;
+                if self.sent_to.take().is_none() {
+                    self.asks_elsewhere = !self.asks_elsewhere;
+                }
                 self.sentinel = self.sentinel.wrapping_add(1);
                 // A sentinel may be behind: the next one is asked.
                 let is_behind = matches!(config.target, Target::Sentinel { .. });
@@ -97,6 +112,7 @@ impl Route {
     /// A connection has become what it was for.
     pub(super) fn succeeded(&mut self) {
         self.redirects = 0;
+        self.asks_elsewhere = false;
     }
 
     /// A sentinel has not said where the master is: the next one is asked, if there is one that was

@@ -345,6 +345,43 @@ fn node_killed_and_all_slots_with_it() {
     });
 }
 
+/// A node is away for good, and its replica takes its place. One of the servers was told of no
+/// other node than that.
+#[test]
+#[ignore = "needs redis-server: run by ./test redis"]
+fn replica_of_a_node_takes_over() {
+    const DEAD: usize = 1;
+
+    in_both_modes(|mode| {
+        let mut scene = Scene::start(mode, Layout::Sharded);
+        let (replica, bus) = start_node(false);
+        let master = scene.redis(DEAD).tell("CLUSTER MYID").text();
+        meet(scene.redis(DEAD), &replica, bus);
+        eventually("the replica knows whom to follow", LIMIT, || {
+            let told = replica.say(&format!("CLUSTER REPLICATE {master}"));
+            told.text() == "OK"
+        });
+        eventually("the replica has a copy", LIMIT, || {
+            replica.info("master_link_status") == "up"
+        });
+        // Whoever is not known has no vote, and is given none.
+        for node in [scene.redis(0), scene.redis(2), &replica] {
+            eventually("all know all, and who follows whom", LIMIT, || {
+                let nodes = node.tell("CLUSTER NODES").text();
+                let is_known = nodes.matches("connected").count() == 4
+                    && !nodes.contains("disconnected")
+                    && !nodes.contains("handshake");
+                is_known && nodes.contains(&format!("slave {master}"))
+            });
+        }
+        scene.redis_mut(DEAD).kill();
+        eventually("the replica is the master", LIMIT, || {
+            replica.info("role") == "master"
+        });
+        crate::crashes::check_loss(&mut scene.stage);
+    });
+}
+
 /// A slot is given to another node while everybody talks: subscriptions are ended there, and the
 /// stream is taken along.
 #[test]

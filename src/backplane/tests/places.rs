@@ -261,6 +261,26 @@ fn a_node_that_a_redirect_leads_to_is_left_when_it_fails() {
     assert_eq!(world.redises[0].clients.len(), 2);
 }
 
+/// Only one of the nodes was named, and that is gone: another one is known, since a shard is there.
+#[test]
+fn another_node_is_asked_for_the_slots_of_the_one_that_is_gone() {
+    let mut world = World::with(2, |config| config.shards = Some(2));
+    world.redises.push(Redis::new("other"));
+    (world.redises[0].moved, world.redises[0].moved_prefix) = (Some("other:6379"), "{0}");
+    world.run(3 * SECOND);
+    let clients = |world: &World| [0, 1].map(|redis| world.redises[redis].clients.len());
+    assert_eq!(clients(&world), [2, 2], "each has a shard");
+    world.redises[0].kill();
+    world.run_chatting(6 * SECOND, 10);
+    world.run(100);
+    world.check_all();
+    assert_eq!(clients(&world), [0, 4]);
+    assert_eq!(world.health(0), Health::Up);
+    // It was asked without haste.
+    let connects = world.nodes[0].connects;
+    assert!(connects < 20, "{connects}");
+}
+
 #[test]
 fn two_nodes_that_send_us_to_each_other_are_no_reason_to_run() {
     let mut world = with_cluster();

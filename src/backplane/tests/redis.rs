@@ -42,6 +42,8 @@ pub(super) struct Redis {
     pub(super) hangs_up: Option<&'static str>,
     /// Where the channels are, if not here.
     pub(super) moved: Option<&'static str>,
+    /// How the names of those channels begin.
+    pub(super) moved_prefix: &'static str,
     /// Channels that swallow what is published, for those who have subscribed.
     pub(super) is_deaf: bool,
     /// Of a sentinel: where the masters are.
@@ -76,6 +78,7 @@ impl Redis {
             refuses: None,
             hangs_up: None,
             moved: None,
+            moved_prefix: "",
             is_deaf: false,
             masters: BTreeMap::new(),
             accepted: 0,
@@ -171,7 +174,9 @@ impl Redis {
             self.hung_up.push(id);
             return;
         }
-        if let (Some(node), "SSUBSCRIBE" | "SPUBLISH") = (self.moved, name.as_str()) {
+        let is_away = || command[1].starts_with(self.moved_prefix.as_bytes());
+        let node = self.moved.filter(|_| command.len() > 1 && is_away());
+        if let (Some(node), "SSUBSCRIBE" | "SPUBLISH") = (node, name.as_str()) {
             let reply = format!("-MOVED 42 {node}\r\n");
             client.output.extend_from_slice(reply.as_bytes());
             return;
