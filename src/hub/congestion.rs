@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Hub;
 use super::client::{Client, ClientId};
+use super::room::Room;
 
 /// Who has been behind for longer than one such period, or two at most, is no reason to wait any
 /// more: it is slow, and others are not.
@@ -15,27 +16,39 @@ const PERIOD: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Congestion {
     /// Of the even periods, and of the odd ones.
-    behind: [usize; 2],
+    counts: [Counts; 2],
     /// The number of this period.
-    period: NonZero<u32>,
+    period: Period,
     begun: Instant,
 }
 
+/// What is counted in one period.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    /// Those who fell behind in it, and have not caught up.
+    behind: usize,
+    /// The members of the rooms that were told something in it.
+    told: usize,
+}
+
+/// The number of a period.
+pub(super) type Period = NonZero<u32>;
+
 /// The period in which a client fell behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Behind(NonZero<u32>);
+pub(super) struct Behind(Period);
 
 impl Congestion {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            behind: [0; 2],
-            period: NonZero::<u32>::MIN,
+            counts: Default::default(),
+            period: Period::MIN,
             begun: now,
         }
     }
 
-    fn count(&mut self, period: NonZero<u32>) -> &mut usize {
-        &mut self.behind[usize::from(period.get() % 2 == 1)]
+    fn count(&mut self, period: Period) -> &mut Counts {
+        &mut self.counts[usize::from(period.get() % 2 == 1)]
     }
 
     /// Goes on to the present period; who fell behind before the last one is forgotten.
@@ -47,20 +60,29 @@ impl Congestion {
             }
             self.period = self.period.saturating_add(1);
             self.begun += PERIOD;
-            *self.count(self.period) = 0;
+            *self.count(self.period) = Counts::default();
         }
         self.begun = self.begun.max(now);
     }
 
     fn fell_behind(&mut self, now: Instant) -> Behind {
         self.turn(now);
-        *self.count(self.period) += 1;
+        self.count(self.period).behind += 1;
         Behind(self.period)
     }
 
     fn caught_up(&mut self, Behind(period): Behind) {
         if self.is_counted(Behind(period)) {
-            *self.count(period) -= 1;
+            self.count(period).behind -= 1;
+        }
+    }
+
+    /// A room is told something: its members listen in this period.
+    pub(super) fn told(&mut self, room: &mut Room, now: Instant) {
+        self.turn(now);
+        let period = self.period;
+        if room.told_in.replace(period) != Some(period) {
+            self.count(period).told += room.members().len();
         }
     }
 
@@ -71,15 +93,31 @@ impl Congestion {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.behind[0] + self.behind[1]
+        self.counts[0].behind + self.counts[1].behind
     }
 
-    fn is_any(&self, now: Instant) -> bool {
-        let [even, odd] = self.behind;
+    /// What still counts of this period and of the one before.
+    fn lately(&self, now: Instant) -> [Counts; 2] {
+        let [even, odd] = self.counts;
         let is_odd = self.period.get() % 2 == 1;
         let (newer, older) = if is_odd { (odd, even) } else { (even, odd) };
         let passed = now.saturating_duration_since(self.begun);
-        newer > 0 && passed < 2 * PERIOD || older > 0 && passed < PERIOD
+        let within = |counts, periods| {
+            let is_recent = passed < periods * PERIOD;
+            if is_recent { counts } else { Counts::default() }
+        };
+        [within(newer, 2), within(older, 1)]
+    }
+
+    fn is_any(&self, now: Instant) -> bool {
+        self.lately(now).iter().any(|counts| counts.behind > 0)
+    }
+
+    /// Whether those who are behind are more than half of those who listen.
+    fn is_most(&self, now: Instant) -> bool {
+        let [newer, older] = self.lately(now);
+        // Most rooms are told something in either of them.
+        2 * (newer.behind + older.behind) > newer.told.max(older.told)
     }
 }
 
@@ -89,6 +127,12 @@ impl Hub {
     /// ever: they may not want to.
     pub fn is_congested(&self, now: Instant) -> bool {
         self.congestion.is_any(now)
+    }
+
+    /// Whether they are more than half of the members of those rooms that were told something in
+    /// the last second or two. A few should not hold up all others.
+    pub fn is_mostly_congested(&self, now: Instant) -> bool {
+        self.congestion.is_most(now)
     }
 
     /// A client has not taken all that it was told.
@@ -113,6 +157,7 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::room::Rooms;
 
     #[test]
     fn who_falls_behind_counts_until_it_has_caught_up() {
@@ -152,5 +197,41 @@ mod tests {
         congestion.fell_behind(later);
         assert!(congestion.is_any(later + PERIOD / 2));
         assert!(!congestion.is_any(later + 2 * PERIOD));
+    }
+
+    #[test]
+    fn most_are_more_than_half_of_those_who_listen() {
+        let now = crate::hub::test_clock();
+        let mut congestion = Congestion::new(now);
+        assert!(!congestion.is_most(now), "nobody listens");
+        let mut rooms = Rooms::default();
+        let ids = ["four", "one", "silent"].map(|name| rooms.create(name));
+        for (room, members) in ids.into_iter().zip([4, 1, 100]) {
+            (0..members).for_each(|index| {
+                rooms.join(room, ClientId::new(index, 1));
+            });
+        }
+        let mut tell = |congestion: &mut Congestion, room: usize, at: Instant| {
+            congestion.told(rooms.get_mut(ids[room]).unwrap(), at);
+        };
+        tell(&mut congestion, 1, now);
+        congestion.fell_behind(now);
+        assert!(congestion.is_most(now), "the only one");
+        for _ in 0..3 {
+            tell(&mut congestion, 0, now);
+        }
+        congestion.fell_behind(now);
+        assert!(!congestion.is_most(now), "two of five");
+        let third = congestion.fell_behind(now);
+        assert!(congestion.is_most(now), "three of five");
+        // A period later the room of four is told something, and nobody else.
+        let later = now + PERIOD;
+        tell(&mut congestion, 0, later);
+        assert!(congestion.is_most(later), "three of five");
+        congestion.caught_up(third);
+        assert!(!congestion.is_most(later));
+        assert!(!congestion.is_most(later + PERIOD), "nobody counts");
+        congestion.fell_behind(later + PERIOD);
+        assert!(!congestion.is_most(later + PERIOD), "one of four");
     }
 }

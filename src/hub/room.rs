@@ -8,6 +8,7 @@ use slab::Slab;
 
 use super::batch::{Batch, Buffers, Sealed};
 use super::client::ClientId;
+use super::congestion::Period;
 use super::large::LargeFrames;
 use crate::protocol::{MessageKind, Payload};
 
@@ -34,6 +35,8 @@ pub(super) struct Room {
     /// In no particular order; each client knows its position.
     members: Vec<ClientId>,
     batch: Batch,
+    /// When it was told something last.
+    pub(super) told_in: Option<Period>,
 }
 
 impl Room {
@@ -79,7 +82,7 @@ impl Rooms {
         &self.slab[place]
     }
 
-    fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
+    pub(super) fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
         self.slab
             .get_mut(id.index as usize)
             .filter(|room| room.id == id)
@@ -104,6 +107,7 @@ impl Rooms {
             name: Rc::clone(&name),
             members: Vec::new(),
             batch: Batch::default(),
+            told_in: None,
         });
         let previous = self.by_name.insert(name, id);
         assert!(previous.is_none(), "a room is made once");
@@ -170,7 +174,7 @@ impl Rooms {
         &mut self,
         large: Option<&mut LargeFrames>,
         now: Instant,
-    ) -> Option<(&Room, Sealed)> {
+    ) -> Option<(&mut Room, Sealed)> {
         let id = self.unsealed.pop()?;
         let room = self
             .slab
@@ -185,7 +189,7 @@ impl Rooms {
 mod tests {
     use super::*;
 
-    fn seal_next(rooms: &mut Rooms) -> Option<(&Room, Sealed)> {
+    fn seal_next(rooms: &mut Rooms) -> Option<(&mut Room, Sealed)> {
         rooms.seal_next(Some(&mut LargeFrames::default()), crate::hub::test_clock())
     }
 

@@ -78,6 +78,11 @@ impl Hub {
         if kind == MessageKind::Text && std::str::from_utf8(&body).is_err() {
             return self.refuse_admin(id, Route::Publish, AdminError::InvalidUtf8, now);
         }
+        if self.supplement.is_clogged {
+            // Clients are not even read. What follows is another request, so it may stay.
+            let response = AdminError::Clogged.response();
+            return self.answer_admin(id, Route::Publish, response, is_last, now);
+        }
         let receivers = self.publish_payload(&room, kind, body.into());
         let status = if receivers == 0 { 202 } else { 201 };
         let response = json(status, format!("{{\"receivers\":{receivers}}}\n"));

@@ -130,6 +130,8 @@ pub(super) enum AdminError {
     OtherHost,
     /// A text that is not UTF-8.
     InvalidUtf8,
+    /// Too much waits to be heard.
+    Clogged,
     /// A parameter of a list that does not exist, or a value that it cannot have.
     InvalidQuery(&'static str),
 }
@@ -158,6 +160,7 @@ impl AdminError {
             Self::WebPage => (403, "web pages may not publish"),
             Self::OtherHost => (421, "ask by an address, or by localhost"),
             Self::InvalidUtf8 => (400, "text that is not UTF-8"),
+            Self::Clogged => (503, "too much waits to be heard"),
             Self::InvalidQuery(reason) => (400, reason),
         };
         let response = Response::text(status, format!("{reason}\n"));
@@ -165,6 +168,8 @@ impl AdminError {
             // RFC 9110, section 15.5.6.
             Self::NotGet => response.field("Allow", "GET, HEAD"),
             Self::NotPost => response.field("Allow", "POST"),
+            // What waits is heard in a moment, or it is dropped.
+            Self::Clogged => response.field("Retry-After", "1"),
             // RFC 6750, section 3.
             _ if status == 401 => response.field("WWW-Authenticate", "Bearer"),
             _ => response,

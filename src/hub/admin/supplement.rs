@@ -12,6 +12,8 @@ pub struct Supplement {
     pub unready: Option<&'static str>,
     /// The same for those who ask strictly: for `/readyz?strict=1`.
     pub strictly_unready: Option<&'static str>,
+    /// Whether so much waits to be heard that nothing should be published for now.
+    pub is_clogged: bool,
     /// What follows in `/metrics`, in the text format of Prometheus, version 0.0.4.
     pub metrics: String,
 }

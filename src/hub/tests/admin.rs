@@ -292,6 +292,33 @@ fn what_is_published_is_heard() {
 }
 
 #[test]
+fn nothing_is_published_while_too_much_waits_to_be_heard() {
+    let mut world = World::new(|_| {});
+    world.hub.set_relaying(true);
+    let operator = world.operator();
+    world.connect("/ws");
+    let clogged = Supplement {
+        is_clogged: true,
+        ..Supplement::default()
+    };
+    world.hub.set_supplement(clogged);
+    for _ in 0..2 {
+        let Answer { status, head, body } = world.answer(operator, post("/publish", "", "x"));
+        assert_eq!((status, &*body), (503, "too much waits to be heard\n"));
+        assert!(head.contains("\r\nRetry-After: 1\r\n"), "{head}");
+        assert!(!head.contains("Connection: close"), "it may ask again");
+    }
+    assert!(!world.hub.has_relayed());
+    world.hub.set_supplement(Supplement::default());
+    let answer = world.answer(operator, post("/publish", "", "x"));
+    assert_eq!((answer.status, &*answer.body), (201, "{\"receivers\":1}\n"));
+    assert!(world.hub.has_relayed());
+    let metrics = world.get("/metrics").body;
+    let refused = "fanfare_admin_requests_total{route=\"publish\",status=\"5xx\"} 2\n";
+    assert!(metrics.contains(refused), "{metrics}");
+}
+
+#[test]
 fn a_body_comes_in_time_and_in_bounds_or_not_at_all() {
     let mut world = World::new(|config| config.limits.max_message_size = 10);
     let cases = [
@@ -689,6 +716,7 @@ fn what_a_driver_adds_is_told() {
         health: "bus=late\n".to_owned(),
         unready: None,
         strictly_unready: Some("bus late"),
+        is_clogged: false,
         metrics: "# HELP bus\nbus 1\n".to_owned(),
     };
     world.hub.set_supplement(supplement.clone());

@@ -10,8 +10,21 @@ const PARTS: usize = 8;
 /// 2.5 MiB a second where a client may owe 1 MiB.
 const MAX_HOLD: Duration = Duration::from_millis(50);
 
+/// The longest that a few clients can hold up what the others would hear, all holds together until
+/// nothing waits any more: who reads nothing should be none of their business.
+const MAX_DELAY: Duration = Duration::from_millis(100);
+
 /// What a message counts beside its payload: the longest header.
 const HEADER: usize = 10;
+
+/// How many of those who are told something have fallen behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lag {
+    Nobody,
+    Few,
+    /// More than half of them.
+    Most,
+}
 
 /// What is said at once. After a break there may be more to catch up on than a client's queue
 /// holds, and nobody who reads it is slow.
@@ -19,6 +32,8 @@ const HEADER: usize = 10;
 pub(super) struct Dose {
     left: usize,
     begun: Instant,
+    /// Since when there was always something that waits to be said.
+    waits_since: Option<Instant>,
 }
 
 impl Dose {
@@ -26,23 +41,33 @@ impl Dose {
         Self {
             left: 0,
             begun: now.checked_sub(MAX_HOLD).unwrap_or(now),
+            waits_since: None,
         }
     }
 
     /// Begins another one, if nobody has to be waited for; at most one in a turn, since what became
     /// of it is known after that.
-    pub(super) fn renew(&mut self, max_client_buffer: usize, is_congested: bool, now: Instant) {
-        if now > self.begun && (!is_congested || now >= self.ends()) {
-            *self = Self {
-                left: max_client_buffer / PARTS,
-                begun: now,
-            };
+    pub(super) fn renew(&mut self, max_client_buffer: usize, lag: Lag, now: Instant) {
+        if now > self.begun && self.held_until(lag, now).is_none() {
+            self.left = max_client_buffer / PARTS;
+            self.begun = now;
         }
     }
 
-    /// When clients have had time enough.
-    pub(super) fn ends(&self) -> Instant {
-        self.begun + MAX_HOLD
+    /// Until when clients are given time; `None` if they have had enough.
+    pub(super) fn held_until(&self, lag: Lag, now: Instant) -> Option<Instant> {
+        let all = self.begun + MAX_HOLD;
+        let until = match lag {
+            Lag::Nobody => return None,
+            Lag::Few => all.min(self.waits_since.unwrap_or(now) + MAX_DELAY),
+            Lag::Most => all,
+        };
+        Some(until).filter(|until| now < *until)
+    }
+
+    /// All that may be said by now has been said; whether something waits nevertheless.
+    pub(super) fn note(&mut self, waits: bool, now: Instant) {
+        self.waits_since = waits.then(|| self.waits_since.unwrap_or(now));
     }
 
     pub(super) fn is_spent(&self) -> bool {
@@ -66,19 +91,53 @@ mod tests {
         let start = crate::hub::test_clock();
         let mut dose = Dose::new(start);
         assert!(dose.is_spent());
-        dose.renew(8000, true, start);
+        dose.renew(8000, Lag::Most, start);
         dose.spend(999 - 2 * HEADER);
         assert!(!dose.is_spent());
-        dose.renew(8000, false, start);
+        dose.renew(8000, Lag::Nobody, start);
         dose.spend(1);
         assert!(dose.is_spent(), "one dose in a turn");
-        dose.renew(8000, true, start + 49 * MILLISECOND);
+        let (before, end) = (start + 49 * MILLISECOND, start + 50 * MILLISECOND);
+        dose.renew(8000, Lag::Most, before);
         assert!(dose.is_spent());
-        assert_eq!(dose.ends(), start + 50 * MILLISECOND);
-        dose.renew(8000, true, start + 50 * MILLISECOND);
+        assert_eq!(dose.held_until(Lag::Most, before), Some(end));
+        dose.renew(8000, Lag::Most, end);
         dose.spend(5000);
         assert!(dose.is_spent(), "a message is said as a whole");
-        dose.renew(8000, false, start + 51 * MILLISECOND);
+        dose.renew(8000, Lag::Nobody, start + 51 * MILLISECOND);
         assert!(!dose.is_spent(), "everybody has caught up");
+    }
+
+    /// Doses that come in so many milliseconds, one of which each millisecond could have.
+    fn doses(dose: &mut Dose, lag: Lag, from: Instant, milliseconds: u32) -> usize {
+        let mut count = 0;
+        for now in (1..=milliseconds).map(|i| from + i * MILLISECOND) {
+            dose.renew(8000, lag, now);
+            count += usize::from(!dose.is_spent());
+            dose.spend(1000);
+            dose.note(true, now);
+        }
+        count
+    }
+
+    #[test]
+    fn a_few_who_are_behind_hold_up_the_others_for_a_moment() {
+        let start = crate::hub::test_clock();
+        let second = 1000 * MILLISECOND;
+        let mut dose = Dose::new(start);
+        assert_eq!(doses(&mut dose, Lag::Nobody, start, 1000), 1000);
+        dose.note(false, start + second);
+        // Two holds, and then one in each millisecond.
+        let held = doses(&mut dose, Lag::Few, start + second, 1000);
+        assert_eq!(held, 2 + 900);
+        // Until nothing waits any more, they have had their time.
+        let held = doses(&mut dose, Lag::Few, start + 2 * second, 1000);
+        assert_eq!(held, 1000);
+        dose.note(false, start + 3 * second);
+        let held = doses(&mut dose, Lag::Few, start + 3 * second, 1000);
+        assert_eq!(held, 2 + 900);
+        // Most are waited for again and again.
+        dose.note(false, start + 4 * second);
+        assert_eq!(doses(&mut dose, Lag::Most, start + 4 * second, 1000), 20);
     }
 }

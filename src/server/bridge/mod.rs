@@ -5,6 +5,7 @@
 
 mod dose;
 mod link;
+mod memory;
 mod resolver;
 
 use std::collections::hash_map::RandomState;
@@ -23,9 +24,10 @@ use super::throttle::Throttle;
 use crate::backplane::{
     Action, Backplane, BackplaneConfig, Endpoint, Health, LinkFailure, LinkId, MAX_LINKS,
 };
-use crate::hub::{ClientId, Hub, HubConfig, MemoryPart, MemoryScope, Supplement};
-use dose::Dose;
+use crate::hub::{ClientId, Hub, Supplement};
+use dose::{Dose, Lag};
 use link::{Link, Step};
+pub(super) use memory::worst_case_memory;
 use resolver::Resolver;
 
 /// Bytes that one turn reads from all links together, and from one of them; the rest follows in the
@@ -181,8 +183,25 @@ impl Bridge {
 
     /// Says what the backplane gives back, until it is enough.
     pub(super) fn deliver(&mut self, hub: &mut Hub, now: Instant) {
-        let max = hub.config().max_client_buffer;
-        self.dose.renew(max, hub.is_congested(now), now);
+        let lag = self.lag(hub, now);
+        self.dose.renew(hub.config().max_client_buffer, lag, now);
+        self.say(hub, now);
+        self.dose.note(self.backplane.has_deliveries(), now);
+    }
+
+    /// How many have to be waited for. A few are not while others cannot even speak.
+    fn lag(&self, hub: &Hub, now: Instant) -> Lag {
+        if hub.is_mostly_congested(now) {
+            Lag::Most
+        } else if hub.is_congested(now) && !self.is_full() {
+            Lag::Few
+        } else {
+            Lag::Nobody
+        }
+    }
+
+    /// Says as much of it as the dose allows.
+    fn say(&mut self, hub: &mut Hub, now: Instant) {
         while !self.dose.is_spent() && !hub.is_full() {
             let Some(delivery) = self.backplane.next_delivery() else {
                 return;
@@ -269,8 +288,9 @@ impl Bridge {
             }
         }
         if self.backplane.has_deliveries() {
-            let is_held = self.dose.is_spent() && hub.is_congested(now);
-            at(if is_held { self.dose.ends() } else { now });
+            let is_spent = self.dose.is_spent();
+            let held = self.dose.held_until(self.lag(hub, now), now);
+            at(held.filter(|_| is_spent).unwrap_or(now));
         }
         next
     }
@@ -308,35 +328,12 @@ impl Bridge {
             health: format!("redis={state} seconds={seconds}\n"),
             unready: reason.filter(|_| health == Health::Down),
             strictly_unready: reason,
+            is_clogged: self.is_full(),
             ..Supplement::default()
         };
         self.backplane.write_metrics(&mut supplement.metrics, now);
         supplement
     }
-}
-
-/// What the backplane and its sockets may hold at worst.
-pub(super) fn worst_case_memory(hub: &HubConfig, backplane: &BackplaneConfig) -> Vec<MemoryPart> {
-    let scope = MemoryScope::Server;
-    let holdings = backplane.worst_case_memory().into_iter();
-    let mut parts: Vec<MemoryPart> = holdings
-        .map(|holding| MemoryPart::new(scope, holding.what, holding.bytes_each, holding.count))
-        .collect();
-    let tables = MAX_LINKS * 2 * size_of::<Option<Link>>();
-    parts.push(MemoryPart::new(scope, "sockets to Redis", tables, 1));
-    let relayed = hub.relayed_bytes();
-    parts.push(MemoryPart::new(
-        scope,
-        "said in one turn, to relay",
-        relayed,
-        1,
-    ));
-    #[cfg(feature = "tls")]
-    if backplane.tls {
-        let bytes = super::tls::STREAM_BYTES;
-        parts.push(MemoryPart::new(scope, "TLS to Redis", bytes, MAX_LINKS));
-    }
-    parts
 }
 
 /// Reads a link until it is empty, or has had its share, of which the rest is returned.

@@ -16,6 +16,10 @@ pub(super) const MAX_LOOKUPS: usize = 4;
 /// Addresses of a name that are tried; others are for the next attempt, if they come first then.
 pub(super) const MAX_ADDRESSES: usize = 4;
 
+/// What such a thread may use: what std gives to each that does not ask for more. Other people's
+/// code runs there, modules of the system's resolver.
+pub(super) const THREAD_BYTES: usize = 2 * 1024 * 1024;
+
 /// Finds the addresses of a name; it may take as long as it likes.
 pub(super) type Lookup = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
@@ -76,6 +80,7 @@ impl Resolver {
             waker.wake();
         };
         let thread = thread::Builder::new().name("resolver".to_owned());
+        let thread = thread.stack_size(THREAD_BYTES);
         if thread.spawn(search).is_ok() {
             self.running.push(name.clone());
         }

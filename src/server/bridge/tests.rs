@@ -9,10 +9,17 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::*;
 use crate::Broadcast;
+use crate::hub::{HubConfig, Peer, SlowPolicy};
+use crate::protocol::MessageKind;
+use crate::server::handle::Mailbox;
 use crate::server::{ListenAddress, Server};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(300);
+
+const REQUEST: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
+                       Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 fn any_port() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
@@ -60,10 +67,7 @@ fn connect(server: &mut Server) -> TcpStream {
     };
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                   Sec-WebSocket-Version: 13\r\n\
-                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(REQUEST.as_bytes()).unwrap();
     let before = server.hub().metrics().handshakes_completed;
     turn_until(server, |server| {
         server.hub().metrics().handshakes_completed > before
@@ -158,13 +162,15 @@ fn every_address_of_a_name_is_tried() {
     assert_eq!(lost(&server, "connect"), 0, "in one attempt");
 }
 
-/// Somebody takes nothing, and somebody else says more than the others may hear at once: it waits
-/// in the kernel, and not here.
+/// Most take nothing, and somebody says more than they may hear at once: it waits in the kernel,
+/// and not here.
 #[test]
 fn who_says_too_much_is_not_read_until_it_is_heard() {
     let mut server = server(unknown);
-    let stuck = connect(&mut server);
-    SockRef::from(&stuck).set_recv_buffer_size(4096).unwrap();
+    let stuck = [(); 2].map(|()| connect(&mut server));
+    for stuck in &stuck {
+        SockRef::from(stuck).set_recv_buffer_size(4096).unwrap();
+    }
     let mut flooder = connect(&mut server);
     let mut reader = flooder.try_clone().unwrap();
     let mut frame = vec![0x82, 0xFE, 0x40, 0, 0, 0, 0, 0];
@@ -190,4 +196,145 @@ fn who_says_too_much_is_not_read_until_it_is_heard() {
     });
     assert!(was_held);
     drop(stuck);
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// A bridge and its hub without a loop, at a time of the tests' own, and without a Redis: what is
+/// said here may be heard at once.
+struct Ground {
+    bridge: Bridge,
+    hub: Hub,
+    now: Instant,
+    clients: Vec<ClientId>,
+    /// Clients who take nothing.
+    deaf: Vec<ClientId>,
+    /// When each message was said that the first client has not heard yet.
+    said: std::collections::VecDeque<Instant>,
+}
+
+impl Ground {
+    /// As many clients of one room; whoever is slow hears less, and is not closed.
+    fn new(clients: usize) -> Self {
+        let backplane = "redis://127.0.0.1:1".parse::<BackplaneConfig>().unwrap();
+        let config = ServerConfig {
+            hub: HubConfig {
+                slow_policy: SlowPolicy::Drop,
+                write_timeout: 100 * PATIENCE,
+                ..HubConfig::default()
+            },
+            backplane: Some(backplane),
+            ..ServerConfig::default()
+        };
+        let now = crate::hub::test_clock();
+        let poll = mio::Poll::new().unwrap();
+        let mailbox = Mailbox::new(poll.registry(), mio::Token(0), 1).unwrap();
+        let bridge = Bridge::new(&config, mailbox.waker(), now).unwrap();
+        let mut hub = Hub::new(config.hub, now);
+        hub.set_relaying(true);
+        let mut ground = Self {
+            bridge,
+            hub,
+            now,
+            clients: Vec::new(),
+            deaf: Vec::new(),
+            said: std::collections::VecDeque::new(),
+        };
+        for _ in 0..clients {
+            let id = ground.hub.accept(Peer::Unix, now).unwrap();
+            let mut handler = Broadcast::new(true);
+            ground
+                .hub
+                .receive(id, &mut REQUEST.as_bytes().to_vec(), now, &mut handler);
+            ground.clients.push(id);
+        }
+        ground.flush();
+        ground
+    }
+
+    fn say(&mut self, len: usize) {
+        self.hub.publish("", MessageKind::Binary, &vec![7; len]);
+        self.said.push_back(self.now);
+    }
+
+    /// Writes to clients as the loop does. How many bytes the first one gets.
+    fn flush(&mut self) -> usize {
+        let (mut ids, mut got) = (Vec::new(), 0);
+        self.hub.take_dirty(&mut ids, self.now);
+        for id in ids {
+            let is_deaf = self.deaf.contains(&id);
+            let Some(outgoing) = self.hub.outgoing(id).filter(|_| !is_deaf) else {
+                let _ = self.hub.flushed(id, 0, true, self.now);
+                continue;
+            };
+            let len = outgoing.pieces().map(<[u8]>::len).sum();
+            outgoing.advance(len);
+            let _ = self.hub.flushed(id, len, false, self.now);
+            if id == self.clients[0] {
+                got += len;
+            }
+        }
+        got
+    }
+
+    /// A turn of the loop in each of so many milliseconds, in which somebody says 8 KB: the longest
+    /// that the first client has waited for one of them.
+    fn longest_wait(&mut self, milliseconds: usize) -> Duration {
+        const LEN: usize = 8000;
+        let (mut heard, mut longest) = (0, Duration::ZERO);
+        for _ in 0..milliseconds {
+            self.now += MILLISECOND;
+            self.say(LEN);
+            self.bridge.relay(&mut self.hub, self.now);
+            self.bridge.deliver(&mut self.hub, self.now);
+            heard += self.flush();
+            while heard >= LEN + 4 {
+                heard -= LEN + 4;
+                let said = self.said.pop_front().expect("it was said");
+                longest = longest.max(self.now - said);
+            }
+        }
+        assert_eq!(heard, 0, "whole messages");
+        let waiting = self.said.front().map(|said| self.now - *said);
+        longest.max(waiting.unwrap_or_default())
+    }
+}
+
+/// What is said is heard as fast as it is said, by those who read: a tenth of a second later at
+/// most. A dose for each hold would be a third of it.
+#[test]
+fn one_who_reads_nothing_holds_up_nobody_for_long() {
+    let mut ground = Ground::new(3);
+    assert_eq!(ground.longest_wait(1000), Duration::ZERO);
+    ground.deaf.push(ground.clients[2]);
+    let longest = ground.longest_wait(3000);
+    assert!(longest <= 101 * MILLISECOND, "{longest:?}");
+    assert!(longest > 50 * MILLISECOND, "it was waited for: {longest:?}");
+}
+
+/// They may be about to read, all of them: nobody is made slow by what comes at once.
+#[test]
+fn most_of_those_who_listen_are_given_time() {
+    let mut ground = Ground::new(3);
+    ground.longest_wait(10);
+    ground.deaf.extend_from_slice(&ground.clients[1..]);
+    let longest = ground.longest_wait(1000);
+    assert!(longest > 300 * MILLISECOND, "{longest:?}");
+}
+
+#[test]
+fn operators_are_told_while_too_much_waits_to_be_heard() {
+    let mut ground = Ground::new(1);
+    assert!(!ground.bridge.supplement(ground.now).is_clogged);
+    for _ in 0..40 {
+        ground.say(60_000);
+    }
+    ground.bridge.relay(&mut ground.hub, ground.now);
+    assert!(ground.bridge.supplement(ground.now).is_clogged);
+    while ground.bridge.is_full() {
+        ground.now += MILLISECOND;
+        ground.bridge.deliver(&mut ground.hub, ground.now);
+        ground.flush();
+    }
+    assert!(!ground.bridge.supplement(ground.now).is_clogged);
 }
