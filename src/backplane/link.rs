@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::config::{BackplaneConfig, Credentials, Endpoint};
+use super::deadline::Deadline;
 use super::greeting::{Greeting, check_hello, located};
 use super::loss::Loss;
 use super::output::{MAX_OUTPUT, Output};
@@ -71,7 +72,7 @@ enum Phase {
     Connecting { until: Instant },
     /// The first commands have been written, once, and are not all answered. The deadline is that
     /// of all of them: a trickle of bytes does not extend it.
-    Greeting { until: Instant },
+    Greeting { until: Deadline },
     /// Redis knows us, and is a master.
     Ready,
     /// It is given up; whatever else comes is ignored.
@@ -153,7 +154,7 @@ impl Link {
         if !matches!(self.phase, Phase::Connecting { .. }) {
             return;
         }
-        let until = now + self.op_timeout;
+        let until = Deadline::new(self.op_timeout, now);
         self.phase = Phase::Greeting { until };
         self.heard_at = now;
         match self.errand.clone() {
@@ -224,12 +225,18 @@ impl Link {
     /// Bytes have come. Whether that is news: an answer was overdue.
     pub(super) fn revive(&mut self, now: Instant) -> bool {
         self.heard_at = now;
+        self.note_reading(true, now);
         std::mem::take(&mut self.is_stalled)
     }
 
-    /// Nobody has read from the link, so its silence means nothing.
-    pub(super) fn excuse(&mut self, now: Instant) {
-        self.heard_at = now;
+    /// Whether somebody reads from the link at the moment. If not, its silence means nothing.
+    pub(super) fn note_reading(&mut self, is_read: bool, now: Instant) {
+        if !is_read {
+            self.heard_at = now;
+        }
+        if let Phase::Greeting { until } = &mut self.phase {
+            until.note(is_read, now);
+        }
     }
 
     /// The next thing that the bytes say, which are taken from `input`; `None` if more are needed.
@@ -277,7 +284,8 @@ impl Link {
     /// When [`advance`](Self::advance) has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Connecting { until } | Phase::Greeting { until } => Some(until),
+            Phase::Connecting { until } => Some(until),
+            Phase::Greeting { until } => Some(until.at()),
             Phase::Ready if self.is_stalled => None,
             Phase::Ready => Some(match self.awaited.front() {
                 Some(oldest) => oldest.since.max(self.heard_at) + oldest.patience,

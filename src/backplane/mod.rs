@@ -17,6 +17,7 @@ mod action;
 mod backoff;
 mod channels;
 mod config;
+mod deadline;
 mod delivery;
 mod dialler;
 mod echoes;
@@ -188,10 +189,12 @@ impl Backplane {
     /// Fires what is due.
     pub fn advance(&mut self, now: Instant) {
         for index in 0..self.links.len() {
-            let link = self.links.id(index);
-            let unread = link.filter(|link| !self.wants_input(*link));
-            if let Some(unread) = unread.and_then(|link| self.links.get_mut(link)) {
-                unread.excuse(now);
+            let Some(id) = self.links.id(index) else {
+                continue;
+            };
+            let is_read = self.wants_input(id);
+            if let Some(link) = self.links.get_mut(id) {
+                link.note_reading(is_read, now);
             }
         }
         for index in 0..self.links.len() {

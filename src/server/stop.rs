@@ -18,7 +18,9 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// How long a stop waits for Redis to take what was said last.
+/// How long a stop waits for Redis to take what was said last. While others say more than clients
+/// take, its answers are not read, and that time counts all the same: what is said is written to
+/// Redis in any case, and what is not acknowledged is nothing worse than a line in the log.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long those may take to ask who have connected and not asked yet when listening ends. Whoever

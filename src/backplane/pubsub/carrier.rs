@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::action::LinkId;
 use super::super::channels::Channel;
+use super::super::deadline::Deadline;
 use super::gate::Gate;
 
 /// Bytes of messages that are held for a link that must not be heard yet; beyond, it is not read.
@@ -14,7 +15,8 @@ pub(in crate::backplane) const MAX_HELD: usize = 4 * 1024 * 1024;
 const HELD_COST: usize = 64;
 
 /// How long the connection before is listened to when another one stands: about as long as the
-/// kernel tries to reach somebody (`TCP_USER_TIMEOUT`). What waits in it is lost after that.
+/// kernel tries to reach somebody (`TCP_USER_TIMEOUT`). What waits in it is lost after that; so it
+/// does not count while clients take less than it brings.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A link of Pub/Sub, and how far it is.
@@ -26,7 +28,7 @@ pub(super) struct Carrier {
     /// connections knows that all behind it on one is behind it on the other.
     pub(super) marker: Option<u64>,
     /// Until when the connection before is listened to, once this one is subscribed.
-    drain_until: Option<Instant>,
+    drain: Option<Deadline>,
     /// Messages that must not be heard before those of the connection before.
     held: VecDeque<(Channel, Vec<u8>)>,
     held_bytes: usize,
@@ -51,7 +53,7 @@ impl Carrier {
             link,
             stage: Stage::Dialling,
             marker: None,
-            drain_until: None,
+            drain: None,
             held: VecDeque::new(),
             held_bytes: 0,
         }
@@ -60,7 +62,7 @@ impl Carrier {
     /// The channels are subscribed to.
     pub(super) fn subscribed(&mut self, gate: Gate, now: Instant) {
         self.stage = Stage::Gated(gate);
-        self.drain_until = Some(now + DRAIN_DEADLINE);
+        self.drain = Some(Deadline::new(DRAIN_DEADLINE, now));
     }
 
     /// Whether everything that is published arrives here.
@@ -75,7 +77,14 @@ impl Carrier {
 
     /// Until when the connection before is listened to.
     pub(super) fn drain_until(&self) -> Option<Instant> {
-        self.drain_until
+        self.drain.map(|deadline| deadline.at())
+    }
+
+    /// Whether the connection before is read at the moment.
+    pub(super) fn note_reading(&mut self, is_read: bool, now: Instant) {
+        if let Some(drain) = &mut self.drain {
+            drain.note(is_read, now);
+        }
     }
 
     /// Keeps a message for later.

@@ -309,6 +309,9 @@ impl Engine for PubSub {
     }
 
     fn advance(&mut self, desk: &mut Desk<'_>) {
+        if let Some(next) = &mut self.successor {
+            next.note_reading(!desk.news.inbox.is_full(), desk.now);
+        }
         self.advance_connections(desk);
         self.advance_gates(desk);
         self.settle(desk);

@@ -1,6 +1,7 @@
 //! That nothing is done over and over, and nothing grows, while things are as they are.
 
 use super::*;
+use crate::backplane::channels::shard_of;
 
 /// A minute of this, without anybody talking: wake-ups, and connections.
 fn minute(mut world: World) -> (usize, usize, World) {
@@ -216,4 +217,89 @@ fn a_link_takes_a_bounded_amount_at_once() {
     assert!(backplane.output(link).len() >= 1 << 20);
     assert_eq!(backplane.unacknowledged(), 100);
     assert!(!backplane.is_flushed());
+}
+
+/// A node whose clients take nothing, with as much to hear as it may hold, and more on its way.
+fn fill(world: &mut World, node: usize, room: &str) {
+    world.nodes[node].is_congested = true;
+    let long = "x".repeat(60_000);
+    for _ in 0..2 * MAX_INBOX / long.len() {
+        world.say_in(1 - node, room, &long);
+        world.run(1);
+    }
+    let backplane = &world.nodes[node].backplane;
+    assert!(backplane.links().all(|link| !backplane.wants_input(link)));
+}
+
+/// A server that stops waits for it, whatever its clients still have to hear.
+#[test]
+fn what_is_said_goes_out_while_nothing_is_read() {
+    let mut world = World::joined(2);
+    fill(&mut world, 1, "");
+    world.say(1, "last");
+    world.run(10);
+    assert_eq!(world.nodes[0].texts_of("last"), ["last"]);
+    assert_eq!(
+        world.nodes[1].backplane.unacknowledged(),
+        1,
+        "as far as it knows"
+    );
+}
+
+/// The connection before has brought more than clients take, and is not read for longer than it is
+/// waited for when it brings nothing.
+#[test]
+fn what_clients_cannot_take_yet_is_waited_for() {
+    let mut world = World::joined(2);
+    for node in &mut world.nodes {
+        node.max_read = 1 << 20;
+    }
+    let hole = |world: &mut World, is_holed: bool| {
+        let wires = world.nodes[1].all_wires();
+        wires.for_each(|wire| wire.is_holed = is_holed);
+    };
+    hole(&mut world, true);
+    let long = "x".repeat(60_000);
+    for _ in 0..60 {
+        world.say(0, &long);
+        world.run(1);
+    }
+    world.run(3 * SECOND);
+    assert_eq!(world.nodes[1].wires.len(), 2);
+    world.nodes[1].is_congested = true;
+    hole(&mut world, false);
+    world.run(12 * SECOND);
+    let now = world.now();
+    let node = &mut world.nodes[1];
+    assert_eq!(node.wires.len(), 2, "it has not had its time");
+    node.is_congested = false;
+    node.act(world.ms, now);
+    world.run(3 * SECOND);
+    assert_eq!(world.nodes[1].wires.len(), 1);
+    assert_eq!(world.nodes[1].heard.len(), 60);
+    assert_eq!(world.metric(1, "gap_messages_total"), 0);
+}
+
+/// The answers are there, and nobody has read them.
+#[test]
+fn a_greeting_that_nobody_reads_is_not_late() {
+    let mut world = World::joined_with(2, |config| config.shards = Some(2));
+    let mut rooms = (0..).map(|i| format!("room {i}"));
+    let room = rooms.find(|room| shard_of(room, 2) == 0).unwrap();
+    fill(&mut world, 1, &room);
+    let connects = world.nodes[1].connects;
+    let (other, wire) = world.nodes[1].wires.pop_last().unwrap();
+    world.redises[0].clients.remove(&wire.client);
+    let now = world.now();
+    let node = &mut world.nodes[1];
+    node.backplane.disconnected(other, LinkFailure::Reset, now);
+    node.act(world.ms, now);
+    world.run(5 * SECOND);
+    assert_eq!(world.nodes[1].connects, connects + 1);
+    world.nodes[1].is_congested = false;
+    let now = world.now();
+    world.nodes[1].act(world.ms, now);
+    world.run(3 * SECOND);
+    assert_eq!(world.nodes[1].connects, connects + 1);
+    assert_eq!(world.health(1), Health::Up);
 }
