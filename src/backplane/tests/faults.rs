@@ -36,10 +36,10 @@ fn what_is_not_acknowledged_is_sent_again_when_the_others_are_back() {
     for _ in 0..5 {
         world.run_chatting(500, 2);
         world.kill();
-        world.run_chatting(2 * SECOND, 2);
+        world.run_chatting(2 * SECOND, 10);
         assert_eq!(world.health(0), Health::Down);
         world.start();
-        world.run_chatting(5 * SECOND, 2);
+        world.run_chatting(5 * SECOND, 10);
         assert_eq!(world.health(0), Health::Up);
     }
     world.run(500);

@@ -252,13 +252,16 @@ impl Node {
 
     /// Panics unless every message of a client of this server was heard here by then.
     pub(super) fn assert_prompt(&self, limit: Duration) {
+        let mut first = BTreeMap::new();
+        for (heard_at, text) in &self.heard {
+            first.entry(text.as_str()).or_insert(*heard_at);
+        }
         for (said_at, text) in &self.said {
-            let heard = self.heard.iter().find(|(_, heard)| heard == text);
-            let (heard_at, _) = heard.expect("it was heard");
+            let heard_at = *first.get(text.as_str()).expect("it was heard");
             assert!(
-                *heard_at <= *said_at + limit,
+                heard_at <= *said_at + limit,
                 "{text} took {:?}",
-                *heard_at - *said_at
+                heard_at - *said_at
             );
         }
     }
