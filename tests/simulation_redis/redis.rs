@@ -46,8 +46,9 @@ pub(crate) struct Conn {
     pub(crate) is_blocked: bool,
     /// Messages on their way down: how many bytes must have been read for each.
     pub(crate) cargo: Vec<(u64, Key)>,
-    /// Entries of streams on their way down, by key and ID.
-    pub(crate) entries: Vec<(u64, Vec<(Vec<u8>, Id)>)>,
+    /// Entries of streams on their way down: how many bytes must have been read for each, and its
+    /// key and ID.
+    pub(crate) entries: Vec<(u64, Vec<u8>, Id)>,
     pub(crate) session: Session,
 }
 
@@ -110,10 +111,9 @@ impl Conn {
     }
 
     /// Takes the entries of streams that have been read.
-    pub(crate) fn unload_entries(&mut self) -> Vec<(Vec<u8>, Id)> {
+    pub(crate) fn unload_entries(&mut self) -> impl Iterator<Item = (Vec<u8>, Id)> {
         let taken = self.down.taken;
-        let arrived = self.entries.partition_point(|(end, _)| *end <= taken);
-        let arrived = self.entries.drain(..arrived);
-        arrived.flat_map(|(_, entries)| entries).collect()
+        let arrived = self.entries.partition_point(|(end, ..)| *end <= taken);
+        self.entries.drain(..arrived).map(|(_, key, id)| (key, id))
     }
 }

@@ -140,8 +140,9 @@ impl World {
         self.reply(id, reply);
         if self.settings.temper == Temper::Short {
             let conn = self.conns.get_mut(&id).expect("it waits");
-            let ids = entries.iter().map(|entry| (key.to_vec(), entry.id));
-            conn.entries.push((conn.down.sent, ids.collect()));
+            let end = conn.down.sent;
+            let ids = entries.iter().map(|entry| (end, key.to_vec(), entry.id));
+            conn.entries.extend(ids);
         }
         for entry in &entries {
             let value = entry.words.last().expect("a value");
