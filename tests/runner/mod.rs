@@ -1,8 +1,8 @@
 //! Lets made-up worlds happen: many seeds, as many as there is time for, or one. A failure prints
 //! its seed and the fewest steps that were found to fail in the same way.
 //!
-//! What a world is says each simulation: it has a `plan` with settings and steps, a `world` in which
-//! a plan happens, and a [`Tally`] of what happened.
+//! What a world is says each simulation: it has a `plan` with settings and steps, a `world` in
+//! which a plan happens, and a [`Tally`] of what happened.
 
 pub(crate) mod dice;
 pub(crate) mod meter;
