@@ -79,6 +79,7 @@
 #[cfg(feature = "redis")]
 pub mod backplane;
 pub mod hub;
+mod metrics;
 pub mod protocol;
 pub mod server;
 

@@ -87,6 +87,12 @@ fn lines_with(folder: &str, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn rings_depend_inwards_only() {
+    let outward = lines_with("src/metrics", &["crate::"]);
+    assert!(
+        outward.is_empty(),
+        "metrics name another ring:\n{}",
+        outward.join("\n")
+    );
     let outward = lines_with(
         "src/protocol",
         &[
@@ -158,7 +164,7 @@ fn the_inner_rings_know_no_world() {
         "Atomic",
         "tempfile",
     ];
-    for ring in ["src/protocol", "src/hub", "src/backplane"] {
+    for ring in ["src/protocol", "src/metrics", "src/hub", "src/backplane"] {
         let found = lines_with(ring, &world);
         assert!(
             found.is_empty(),
@@ -166,6 +172,12 @@ fn the_inner_rings_know_no_world() {
             found.join("\n")
         );
     }
+    let found = lines_with("src/metrics", &["Instant", "slab", "HashMap"]);
+    assert!(
+        found.is_empty(),
+        "metrics know more than numbers:\n{}",
+        found.join("\n")
+    );
     let found = lines_with("src/protocol", &["std::time", "Instant", "slab", "HashMap"]);
     assert!(
         found.is_empty(),

@@ -1,11 +1,10 @@
 //! What has happened between this server and Redis, in numbers.
 
-use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use super::envelope::EnvelopeError;
-use super::histogram::Histogram;
 use super::reasons::{Dropped, Lost, Misconfigured};
+use crate::metrics::{Histogram, Kind, Page};
 
 /// Counters since the backplane was made. They only grow; what *is* now is a [`Gauges`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +33,36 @@ pub(super) struct Metrics {
     dropped: [u64; Dropped::ALL.len()],
     rejected: [u64; EnvelopeError::ALL.len()],
     config_errors: [u64; Misconfigured::ALL.len()],
-    echoes: Histogram,
+    echoes: Echoes,
+}
+
+/// How long echoes took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Echoes(Histogram);
+
+impl Default for Echoes {
+    fn default() -> Self {
+        /// From what one message takes on one machine to what no deadline allows.
+        const BOUNDS: [Duration; 15] = [
+            Duration::from_micros(50),
+            Duration::from_micros(100),
+            Duration::from_micros(250),
+            Duration::from_micros(500),
+            Duration::from_millis(1),
+            Duration::from_micros(2500),
+            Duration::from_millis(5),
+            Duration::from_millis(10),
+            Duration::from_millis(25),
+            Duration::from_millis(50),
+            Duration::from_millis(100),
+            Duration::from_millis(250),
+            Duration::from_secs(1),
+            Duration::from_secs(5),
+            Duration::from_secs(30),
+        ];
+
+        Self(Histogram::new(&BOUNDS))
+    }
 }
 
 /// How things are.
@@ -78,7 +106,7 @@ impl Metrics {
 
     /// A message of ours came back.
     pub(super) fn observe_echo(&mut self, took: Duration) {
-        self.echoes.observe(took);
+        self.echoes.0.observe(took);
     }
 
     /// Appends the counters, and how things are now, in the text format of Prometheus, version
@@ -102,7 +130,7 @@ impl Metrics {
             config_errors,
             echoes,
         } = self;
-        let mut page = Page { text };
+        let mut page = Page::new(PREFIX, &TABLE, text);
         page.value("up", u8::from(now.is_up));
         page.value("degraded", u8::from(now.is_degraded));
         let reasons = Lost::ALL.map(Lost::label).into_iter().zip(reconnects);
@@ -127,29 +155,11 @@ impl Metrics {
         let reasons = Misconfigured::ALL.map(Misconfigured::label);
         let reasons = reasons.into_iter().zip(config_errors);
         page.values("config_errors_total", "reason", reasons);
-        page.histogram("echo_seconds", echoes);
+        page.histogram("echo_seconds", &echoes.0);
         page.value("queue_bytes", now.queue_bytes);
         page.value("queue_oldest_seconds", now.queue_oldest.as_secs_f64());
         page.value("stream_lag_entries", now.stream_lag);
         page.value("peers", now.peers);
-    }
-}
-
-/// What a metric is, for those who read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-impl Kind {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
     }
 }
 
@@ -261,49 +271,6 @@ const TABLE: [(&str, Kind, &str); 21] = [
     ),
 ];
 
-/// The text, while it is written. Writing to a String cannot fail.
-struct Page<'t> {
-    text: &'t mut String,
-}
-
-impl Page<'_> {
-    /// What a metric is, ahead of its samples.
-    fn head(&mut self, name: &str) {
-        let (_, kind, help) = TABLE
-            .iter()
-            .find(|(listed, ..)| *listed == name)
-            .expect("what is written is in the table");
-        let (kind, full) = (kind.name(), format!("{PREFIX}{name}"));
-        let _ = writeln!(self.text, "# HELP {full} {help}\n# TYPE {full} {kind}");
-    }
-
-    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
-        let _ = writeln!(self.text, "{PREFIX}{name}{labels} {value}");
-    }
-
-    fn value(&mut self, name: &str, value: impl Display) {
-        self.head(name);
-        self.sample(name, "", value);
-    }
-
-    fn values<'l>(
-        &mut self,
-        name: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (&'l str, impl Display)>,
-    ) {
-        self.head(name);
-        for (which, value) in values {
-            self.sample(name, &format!("{{{label}=\"{which}\"}}"), value);
-        }
-    }
-
-    fn histogram(&mut self, name: &str, histogram: &Histogram) {
-        self.head(name);
-        histogram.write_samples(&format!("{PREFIX}{name}"), self.text);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,6 +308,19 @@ mod tests {
         });
         let found: Vec<&str> = table.lines().skip(2).collect();
         assert_eq!(found, rows);
+    }
+
+    #[test]
+    fn echoes_are_counted_up_to_these_bounds() {
+        let text = text_of(&Metrics::default(), &Gauges::default());
+        let start = "fanfare_redis_echo_seconds_bucket{le=\"";
+        let bounds = text.lines().filter_map(|line| line.strip_prefix(start));
+        let bounds: Vec<&str> = bounds.map(|line| line.trim_end_matches("\"} 0")).collect();
+        let expected = [
+            "0.00005", "0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025",
+            "0.05", "0.1", "0.25", "1.0", "5.0", "30.0", "+Inf",
+        ];
+        assert_eq!(bounds, expected);
     }
 
     #[test]

@@ -26,7 +26,6 @@ mod entry;
 mod envelope;
 mod event;
 mod greeting;
-mod histogram;
 mod inbox;
 mod inquiry;
 mod link;

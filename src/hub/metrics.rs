@@ -1,13 +1,12 @@
 //! What has happened so far, in numbers.
 
-use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use super::Hub;
 use super::admin::Route;
 use super::client::Phase;
 use super::disconnect::Disconnect;
-use super::histogram::Histogram;
+use crate::metrics::{Histogram, Kind, Page};
 use crate::protocol::HandshakeError;
 
 /// Classes of statuses that requests of operators are answered with.
@@ -38,27 +37,41 @@ pub struct Metrics {
     departures: [u64; Disconnect::LABELS.len()],
     refusals: [u64; HandshakeError::ALL.len()],
     admin_requests: [[u64; STATUS_CLASSES.len()]; Route::ALL.len()],
-    turns: Histogram,
-    lag: Histogram,
+    loop_times: LoopTimes,
     /// Messages that were counted as sent and have been left out since. `messages_sent` never goes
     /// back: that many of the next ones are not counted.
     unsent: u64,
 }
 
-/// What a metric is, for those who read it.
+/// What the driver tells of its loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
+struct LoopTimes {
+    turns: Histogram,
+    lag: Histogram,
 }
 
-impl Kind {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
+impl Default for LoopTimes {
+    fn default() -> Self {
+        /// Up to what no turn should take.
+        const BOUNDS: [Duration; 13] = [
+            Duration::from_micros(100),
+            Duration::from_micros(250),
+            Duration::from_micros(500),
+            Duration::from_millis(1),
+            Duration::from_micros(2500),
+            Duration::from_millis(5),
+            Duration::from_millis(10),
+            Duration::from_millis(25),
+            Duration::from_millis(50),
+            Duration::from_millis(100),
+            Duration::from_millis(250),
+            Duration::from_millis(500),
+            Duration::from_secs(1),
+        ];
+
+        Self {
+            turns: Histogram::new(&BOUNDS),
+            lag: Histogram::new(&BOUNDS),
         }
     }
 }
@@ -213,12 +226,12 @@ impl Metrics {
 
     /// How long turns of the loop took; empty unless the driver tells.
     pub fn turns(&self) -> &Histogram {
-        &self.turns
+        &self.loop_times.turns
     }
 
     /// How late the loop was when a deadline had come; empty unless the driver tells.
     pub fn lag(&self) -> &Histogram {
-        &self.lag
+        &self.loop_times.lag
     }
 
     /// Requests of operators that this route has answered.
@@ -256,10 +269,9 @@ impl Metrics {
             departures,
             refusals,
             admin_requests,
-            turns,
-            lag,
+            loop_times: LoopTimes { turns, lag },
         } = self;
-        let mut page = Page { text };
+        let mut page = Page::new("", &TABLE, text);
         page.value("fanfare_connections_accepted_total", connections_accepted);
         page.value("fanfare_connections_dropped_total", connections_dropped);
         page.value("fanfare_handshakes_completed_total", handshakes_completed);
@@ -289,12 +301,12 @@ impl Metrics {
 impl Hub {
     /// The driver says how long a turn took, waiting aside.
     pub fn observe_turn(&mut self, took: Duration) {
-        self.metrics.turns.observe(took);
+        self.metrics.loop_times.turns.observe(took);
     }
 
     /// The driver says how late it was when a deadline had come.
     pub fn observe_lag(&mut self, late: Duration) {
-        self.metrics.lag.observe(late);
+        self.metrics.loop_times.lag.observe(late);
     }
 
     /// Appends the counters, and how things are now, in the text format of Prometheus, version
@@ -314,7 +326,7 @@ impl Hub {
             phases[phase] += 1;
             owed += client.outgoing.owed();
         }
-        let mut page = Page { text };
+        let mut page = Page::new("", &TABLE, text);
         let phases = PHASES.into_iter().zip(&phases);
         page.values("fanfare_clients", "phase", phases);
         page.value("fanfare_max_clients", self.config.max_connections);
@@ -324,49 +336,6 @@ impl Hub {
         page.value("fanfare_draining", u8::from(self.is_draining()));
         let version = [(env!("CARGO_PKG_VERSION"), 1)];
         page.values("fanfare_build_info", "version", version);
-    }
-}
-
-/// The text, while it is written. Writing to a String cannot fail.
-struct Page<'t> {
-    text: &'t mut String,
-}
-
-impl Page<'_> {
-    /// What a metric is, ahead of its samples.
-    fn head(&mut self, name: &str) {
-        let (_, kind, help) = TABLE
-            .iter()
-            .find(|(listed, ..)| *listed == name)
-            .expect("what is written is in the table");
-        let kind = kind.name();
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
-        let _ = writeln!(self.text, "{name}{labels} {value}");
-    }
-
-    fn value(&mut self, name: &str, value: impl Display) {
-        self.head(name);
-        self.sample(name, "", value);
-    }
-
-    fn values<'l>(
-        &mut self,
-        name: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (&'l str, impl Display)>,
-    ) {
-        self.head(name);
-        for (which, value) in values {
-            self.sample(name, &format!("{{{label}=\"{which}\"}}"), value);
-        }
-    }
-
-    fn histogram(&mut self, name: &str, histogram: &Histogram) {
-        self.head(name);
-        histogram.write_samples(name, self.text);
     }
 }
 
@@ -481,6 +450,21 @@ mod tests {
         assert!(text.contains("\nfanfare_turn_duration_seconds_bucket{le=\"0.0001\"} 1\n"));
         assert!(text.contains("\nfanfare_lag_seconds_sum 0.002000000\n"));
         assert!(text.contains("\nfanfare_max_clients 1024\n"));
+    }
+
+    #[test]
+    fn durations_are_counted_up_to_these_bounds() {
+        let text = text_of(&Metrics::default());
+        for name in ["turn_duration", "lag"] {
+            let start = format!("fanfare_{name}_seconds_bucket{{le=\"");
+            let bounds = text.lines().filter_map(|line| line.strip_prefix(&start));
+            let bounds: Vec<&str> = bounds.map(|line| line.trim_end_matches("\"} 0")).collect();
+            let expected = [
+                "0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05",
+                "0.1", "0.25", "0.5", "1.0", "+Inf",
+            ];
+            assert_eq!(bounds, expected);
+        }
     }
 
     #[test]

@@ -44,7 +44,6 @@ mod evict;
 mod flush;
 mod handler;
 mod handshakes;
-mod histogram;
 mod large;
 mod memory;
 mod metrics;
@@ -84,7 +83,6 @@ use drain::Drain;
 use evict::Ledger;
 pub use handler::{Broadcast, Handler, Outbox};
 use handshakes::Handshakes;
-pub use histogram::Histogram;
 use large::LargeFrames;
 pub use memory::{MemoryPart, MemoryScope};
 pub use metrics::Metrics;
@@ -100,6 +98,7 @@ use room::Rooms;
 pub use trust::{InvalidTrustedProxy, TrustedProxy};
 use wheel::TimerWheel;
 
+pub use crate::metrics::Histogram;
 #[cfg(test)]
 use crate::protocol::CloseCode;
 use crate::protocol::{HandshakeError, MessageKind};
