@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{InconsistentKeys, RootCertStore};
@@ -51,39 +52,26 @@ impl TlsConfig {
         key: &Path,
         client_ca: Option<&Path>,
     ) -> Result<Self, TlsError> {
-        let own = certificates(cert)?;
-        let private_key = private_key(key)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let authorities = client_ca.map(certificates).transpose()?.unwrap_or_default();
-        let verifier = client_ca
-            .map(|path| verifier(path, &authorities))
+        let identity = Identity::from_pem_files(cert, key)?;
+        let authorities = client_ca.map(Authorities::from_pem_file).transpose()?;
+        let verifier = authorities
+            .as_ref()
+            .map(Authorities::verifier)
             .transpose()?;
-        let builder = rustls::ServerConfig::builder_with_provider(provider)
+        let builder = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| TlsError::unusable(cert, &error))?;
         let builder = match verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),
         };
-        let mut rustls = builder
-            .with_single_cert(own.clone(), private_key)
-            .map_err(|error| match error {
-                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                    TlsError::KeyMismatch {
-                        cert: cert.to_owned(),
-                        key: key.to_owned(),
-                    }
-                }
-                // What it says of the key is general; what it says of the certificate is not.
-                rustls::Error::General(_) => TlsError::unusable(key, &error),
-                error => TlsError::unusable(cert, &error),
-            })?;
+        let (own, mut rustls) = identity.show(|chain, key| builder.with_single_cert(chain, key))?;
         rustls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             rustls: Arc::new(rustls),
             certificates: Arc::new(Certificates {
                 own,
-                client_ca: authorities,
+                client_ca: authorities.map_or(Vec::new(), |authorities| authorities.certificates),
             }),
         })
     }
@@ -120,21 +108,82 @@ impl PartialEq for TlsConfig {
 
 impl Eq for TlsConfig {}
 
-/// Who checks the certificates of clients: they must come from these authorities.
-fn verifier(
-    client_ca: &Path,
-    authorities: &[CertificateDer<'static>],
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in authorities {
-        roots
-            .add(certificate.clone())
-            .map_err(|error| TlsError::unusable(client_ca, &error))?;
+/// Whoever signs the certificates of those whom we believe.
+struct Authorities<'p> {
+    path: &'p Path,
+    certificates: Vec<CertificateDer<'static>>,
+    roots: RootCertStore,
+}
+
+impl<'p> Authorities<'p> {
+    fn from_pem_file(path: &'p Path) -> Result<Self, TlsError> {
+        let certificates = certificates(path)?;
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            roots
+                .add(certificate.clone())
+                .map_err(|error| TlsError::unusable(path, &error))?;
+        }
+        Ok(Self {
+            path,
+            certificates,
+            roots,
+        })
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|error| TlsError::unusable(client_ca, &error))
+
+    /// Who checks the certificates of clients: they must come from these authorities.
+    fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+        let roots = Arc::new(self.roots.clone());
+        WebPkiClientVerifier::builder_with_provider(roots, provider())
+            .build()
+            .map_err(|error| TlsError::unusable(self.path, &error))
+    }
+}
+
+/// A certificate chain, and the key of its first certificate.
+struct Identity<'p> {
+    cert: &'p Path,
+    key: &'p Path,
+    chain: Vec<CertificateDer<'static>>,
+    private_key: PrivateKeyDer<'static>,
+}
+
+impl<'p> Identity<'p> {
+    fn from_pem_files(cert: &'p Path, key: &'p Path) -> Result<Self, TlsError> {
+        Ok(Self {
+            cert,
+            key,
+            chain: certificates(cert)?,
+            private_key: private_key(key)?,
+        })
+    }
+
+    /// The chain, and what takes it and the key: whether they belong together shows there.
+    fn show<T>(
+        self,
+        take: impl FnOnce(
+            Vec<CertificateDer<'static>>,
+            PrivateKeyDer<'static>,
+        ) -> Result<T, rustls::Error>,
+    ) -> Result<(Vec<CertificateDer<'static>>, T), TlsError> {
+        let taken = take(self.chain.clone(), self.private_key).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                TlsError::KeyMismatch {
+                    cert: self.cert.to_owned(),
+                    key: self.key.to_owned(),
+                }
+            }
+            // What it says of the key is general; what it says of the certificate is not.
+            rustls::Error::General(_) => TlsError::unusable(self.key, &error),
+            error => TlsError::unusable(self.cert, &error),
+        })?;
+        Ok((self.chain, taken))
+    }
+}
+
+/// Who does the arithmetic.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 /// The certificates in a file, one at least.

@@ -5,11 +5,11 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::{ClientConnection, InconsistentKeys, RootCertStore};
+use rustls::ClientConnection;
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::stream::{TlsStream, Transport};
-use super::{TlsError, certificates, private_key};
+use super::{Authorities, Identity, TlsError, provider};
 
 /// The authorities that sign the certificates of whom we connect to, and our own certificate if
 /// that is asked for: TLS 1.2 and 1.3.
@@ -34,40 +34,22 @@ impl TlsClientConfig {
     /// # Errors
     /// If a file cannot be read, holds something else, or the key is not that of the certificate.
     pub fn from_pem_files(ca: &Path, own: Option<(&Path, &Path)>) -> Result<Self, TlsError> {
-        let authorities = certificates(ca)?;
-        let mut roots = RootCertStore::empty();
-        for certificate in &authorities {
-            roots
-                .add(certificate.clone())
-                .map_err(|error| TlsError::unusable(ca, &error))?;
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider)
+        let authorities = Authorities::from_pem_file(ca)?;
+        let builder = rustls::ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| TlsError::unusable(ca, &error))?
-            .with_root_certificates(roots);
-        let (rustls, own) = match own {
-            None => (builder.with_no_client_auth(), Vec::new()),
-            Some((cert, key)) => {
-                let (chain, private_key) = (certificates(cert)?, private_key(key)?);
-                let rustls = builder
-                    .with_client_auth_cert(chain.clone(), private_key)
-                    .map_err(|error| match error {
-                        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                            TlsError::KeyMismatch {
-                                cert: cert.to_owned(),
-                                key: key.to_owned(),
-                            }
-                        }
-                        rustls::Error::General(_) => TlsError::unusable(key, &error),
-                        error => TlsError::unusable(cert, &error),
-                    })?;
-                (rustls, chain)
-            }
+            .with_root_certificates(authorities.roots);
+        let (own, rustls) = match own {
+            None => (Vec::new(), builder.with_no_client_auth()),
+            Some((cert, key)) => Identity::from_pem_files(cert, key)?
+                .show(|chain, key| builder.with_client_auth_cert(chain, key))?,
         };
         Ok(Self {
             rustls: Arc::new(rustls),
-            certificates: Arc::new(Certificates { authorities, own }),
+            certificates: Arc::new(Certificates {
+                authorities: authorities.certificates,
+                own,
+            }),
         })
     }
 
