@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::action::LinkId;
+use super::channels::{Channel, Channels};
 use super::config::BackplaneConfig;
 use super::entry::Entry;
 use super::links::Links;
@@ -95,4 +96,57 @@ impl Desk<'_> {
         let entry = may_send.then(|| self.traffic.next_unsent(self.news))??;
         Some((seq, entry))
     }
+
+    /// The message in what Redis says unasked, and the channel that it is of. `None` if it is none
+    /// of these channels', or is too long for anybody, which is told.
+    ///
+    /// # Errors
+    /// If it says that the link is no good any longer.
+    pub(super) fn pushed(
+        &mut self,
+        parts: Vec<Value>,
+        channels: &Channels,
+    ) -> Result<Option<(Channel, Vec<u8>)>, Loss> {
+        let kind = parts.first().and_then(Value::as_bytes);
+        if let Some(b"unsubscribe" | b"sunsubscribe") = kind {
+            return Err(Loss::Unsubscribed);
+        }
+        if !matches!(kind, Some(b"message" | b"smessage")) {
+            return Ok(None); // what nobody has asked for
+        }
+        let name = parts.get(1).and_then(Value::as_bytes).unwrap_or_default();
+        let Some(channel) = channels.recognise(name) else {
+            return Ok(None);
+        };
+        match parts.into_iter().nth(2) {
+            Some(Value::Null) => {
+                self.news.too_long();
+                Ok(None)
+            }
+            part => part
+                .and_then(Value::into_bytes)
+                .map(|bytes| Some((channel, bytes)))
+                .ok_or(Loss::Unexpected("a message without bytes")),
+        }
+    }
+}
+
+/// When [`Desk::next_to_send`] has something for a link that it has not now, unless somebody says
+/// or answers something before.
+pub(super) fn sending_deadline(
+    link: LinkId,
+    refusals: &Refusals,
+    pace: &Pace,
+    traffic: &Traffic,
+    links: &Links,
+) -> Option<Instant> {
+    if !links.has_room(link) {
+        return None;
+    }
+    let is_idle = links.is_idle(link);
+    let unsent = traffic.queue.first_unsent();
+    let unsent = unsent.filter(|_| refusals.allows(is_idle));
+    let pace = unsent.and_then(|seq| pace.next_deadline(seq));
+    let pause = refusals.next_deadline().filter(|_| is_idle);
+    pace.into_iter().chain(pause).min()
 }

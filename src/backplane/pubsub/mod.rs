@@ -14,7 +14,7 @@ use super::action::LinkId;
 use super::channels::{Channel, Channels};
 use super::config::BackplaneConfig;
 use super::dialler::Dialler;
-use super::engine::{Desk, Engine};
+use super::engine::{Desk, Engine, sending_deadline};
 use super::links::Links;
 use super::loss::Loss;
 use super::pace::Pace;
@@ -243,23 +243,10 @@ impl Engine for PubSub {
     }
 
     fn push(&mut self, link: LinkId, parts: Vec<Value>, desk: &mut Desk<'_>) {
-        let kind = parts.first().and_then(Value::as_bytes);
-        if let Some(b"unsubscribe" | b"sunsubscribe") = kind {
-            return self.give_up(link, Loss::Unsubscribed, desk);
-        }
-        if !matches!(kind, Some(b"message" | b"smessage")) {
-            return; // what nobody has asked for
-        }
-        let name = parts.get(1).and_then(Value::as_bytes).unwrap_or_default();
-        let Some(channel) = self.channels.recognise(name) else {
-            return;
-        };
-        let bytes = match parts.into_iter().nth(2) {
-            Some(Value::Null) => return desk.news.too_long(),
-            part => part.and_then(Value::into_bytes),
-        };
-        let Some(bytes) = bytes else {
-            return self.give_up(link, Loss::Unexpected("a message without bytes"), desk);
+        let (channel, bytes) = match desk.pushed(parts, &self.channels) {
+            Ok(Some(message)) => message,
+            Ok(None) => return,
+            Err(why) => return self.give_up(link, why, desk),
         };
         if self.is_current(link) {
             self.hear(channel, bytes, desk);
@@ -352,20 +339,13 @@ impl Engine for PubSub {
         let dial = self.needs_link(links).then(|| self.dialler.next_deadline());
         let sending = self.sender().filter(|link| !links.is_stalled(*link));
         let heartbeat = sending.and_then(|_| traffic.peers.heartbeat_due());
-        let sending = sending.filter(|link| links.has_room(*link));
-        let unsent = sending
-            .filter(|link| self.refusals.allows(links.is_idle(*link)))
-            .and_then(|_| traffic.queue.first_unsent());
-        let pace = unsent.and_then(|seq| self.pace.next_deadline(seq));
-        let pause = sending
-            .filter(|link| links.is_idle(*link))
-            .and_then(|_| self.refusals.next_deadline());
+        let sending = sending
+            .and_then(|link| sending_deadline(link, &self.refusals, &self.pace, traffic, links));
         gates
             .chain(drain)
             .chain(dial)
             .chain(heartbeat)
-            .chain(pace)
-            .chain(pause)
+            .chain(sending)
             .min()
     }
 

@@ -27,7 +27,7 @@ use super::action::LinkId;
 use super::channels::Channels;
 use super::config::{BackplaneConfig, Format};
 use super::dialler::Dialler;
-use super::engine::{Desk, Engine};
+use super::engine::{Desk, Engine, sending_deadline};
 use super::links::Links;
 use super::loss::Loss;
 use super::pace::Pace;
@@ -246,23 +246,8 @@ impl Engine for Stream {
     }
 
     fn push(&mut self, link: LinkId, parts: Vec<Value>, desk: &mut Desk<'_>) {
-        let kind = parts.first().and_then(Value::as_bytes);
-        if let Some(b"unsubscribe" | b"sunsubscribe") = kind {
-            return self.give_up(link, Loss::Unsubscribed, desk);
-        }
-        if !matches!(kind, Some(b"message" | b"smessage")) {
-            return; // what nobody has asked for
-        }
-        let name = parts.get(1).and_then(Value::as_bytes).unwrap_or_default();
-        let Some(channel) = self.channels.recognise(name) else {
-            return;
-        };
-        let bytes = match parts.into_iter().nth(2) {
-            Some(Value::Null) => return desk.news.too_long(),
-            part => part.and_then(Value::into_bytes),
-        };
-        match bytes {
-            Some(bytes) => {
+        match desk.pushed(parts, &self.channels) {
+            Ok(Some((channel, bytes))) => {
                 let beat = desk.traffic.hear(channel, bytes, desk.news, desk.now);
                 // Not before: whoever takes subscriptions and brings nothing would be called
                 // without a pause.
@@ -270,7 +255,8 @@ impl Engine for Stream {
                     self.dialler.succeeded(desk.now);
                 }
             }
-            None => self.give_up(link, Loss::Unexpected("a message without bytes"), desk),
+            Ok(None) => {}
+            Err(why) => self.give_up(link, why, desk),
         }
     }
 
@@ -357,15 +343,9 @@ impl Engine for Stream {
         let reader = self.reader.next_deadline();
         let sender = self.sender();
         let heartbeat = sender.and_then(|_| traffic.peers.heartbeat_due());
-        let sending = sender.filter(|link| links.has_room(*link));
-        let unsent = sending
-            .filter(|link| self.refusals.allows(links.is_idle(*link)))
-            .and_then(|_| traffic.queue.first_unsent());
-        let pace = unsent.and_then(|seq| self.pace.next_deadline(seq));
-        let pause = sending
-            .filter(|link| links.is_idle(*link))
-            .and_then(|_| self.refusals.next_deadline());
-        [dial, reader, heartbeat, pace, pause]
+        let sending = sender
+            .and_then(|link| sending_deadline(link, &self.refusals, &self.pace, traffic, links));
+        [dial, reader, heartbeat, sending]
             .into_iter()
             .flatten()
             .min()
