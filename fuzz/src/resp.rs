@@ -10,6 +10,9 @@ const SMALL_LIMITS: u8 = 0x10;
 /// A longer string than this is no message that is too long, but nonsense.
 const MAX_PASSED: usize = 512 * 1024 * 1024;
 
+/// The same of an aggregate, in elements.
+const MAX_PASSED_ELEMENTS: usize = 256 * 1024 * 1024;
+
 /// The values of a stream, and the error at its end.
 type Heard = (Vec<Value>, Option<RespError>);
 
@@ -32,6 +35,7 @@ pub fn run(bytes: &[u8]) {
         rest: stream,
         limits,
         cost: 0,
+        is_passing: false,
     };
     let (values, error) = whole;
     for value in values {
@@ -82,6 +86,14 @@ struct Reader<'s> {
     limits: RespLimits,
     /// What the value costs so far.
     cost: usize,
+    /// Whether an aggregate is read of which nothing is kept.
+    is_passing: bool,
+}
+
+/// What is left of an aggregate.
+enum Elements {
+    Kept(Vec<Value>),
+    TooMany,
 }
 
 impl Reader<'_> {
@@ -92,7 +104,7 @@ impl Reader<'_> {
             return Err(Stop::Wrong);
         }
         let line = self.line()?;
-        self.spend(line.len() + 2 + size_of::<Value>())?;
+        self.spend(line.len() + 2 + size_of::<Value>(), depth)?;
         let (text, bytes) = (String::from_utf8(line[1..].to_vec()), line[1..].to_vec());
         let text = text.unwrap_or_default();
         if matches!(kind, b'$' | b'*') && text == "-1" {
@@ -109,27 +121,28 @@ impl Reader<'_> {
             },
             b'_' if bytes.is_empty() => Value::Null,
             b'#' if matches!(&*text, "t" | "f") => Value::Boolean(text == "t"),
-            b'$' | b'!' | b'=' => self.bulk(kind, &text)?,
-            b'*' | b'~' | b'>' => {
-                let elements = self.elements(kind, &text, 1, depth)?;
-                match kind {
-                    b'*' => Value::Array(elements),
-                    b'~' => Value::Set(elements),
-                    _ => Value::Push(elements),
-                }
-            }
-            b'%' => {
-                let elements = self.elements(kind, &text, 2, depth)?;
-                let pairs = elements.chunks(2);
-                Value::Map(
-                    pairs
-                        .map(|pair| (pair[0].clone(), pair[1].clone()))
-                        .collect(),
-                )
-            }
+            b'$' | b'!' | b'=' => self.bulk(kind, &text, depth)?,
             b'|' => {
                 self.elements(kind, &text, 2, depth)?;
                 return self.value(depth);
+            }
+            b'*' | b'~' | b'>' | b'%' => {
+                let at_once = if kind == b'%' { 2 } else { 1 };
+                let elements = match self.elements(kind, &text, at_once, depth)? {
+                    Elements::Kept(elements) => elements,
+                    Elements::TooMany => return Ok(Value::Null),
+                };
+                let pairs = elements.chunks_exact(2);
+                match kind {
+                    b'*' => Value::Array(elements),
+                    b'~' => Value::Set(elements),
+                    b'>' => Value::Push(elements),
+                    _ => Value::Map(
+                        pairs
+                            .map(|pair| (pair[0].clone(), pair[1].clone()))
+                            .collect(),
+                    ),
+                }
             }
             _ => return Err(Stop::Wrong),
         })
@@ -164,15 +177,16 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn bulk(&mut self, kind: u8, text: &str) -> Result<Value, Stop> {
+    fn bulk(&mut self, kind: u8, text: &str, depth: usize) -> Result<Value, Stop> {
         let len = length(text)?;
-        let is_passed = kind == b'$' && len > self.limits.max_bulk && len <= MAX_PASSED;
+        let mut is_passed = kind == b'$' && len > self.limits.max_bulk && len <= MAX_PASSED;
         if (len > self.limits.max_bulk && !is_passed) || kind == b'=' && len < 4 {
             return Err(Stop::Wrong);
         }
         if !is_passed {
-            self.spend(len + 2)?;
+            self.spend(len + 2, depth)?;
         }
+        is_passed |= self.is_passing;
         if self.rest.len() < len {
             return Err(Stop::Unfinished);
         }
@@ -180,7 +194,7 @@ impl Reader<'_> {
         self.rest = &self.rest[len..];
         self.line_end()?;
         Ok(match kind {
-            b'$' if is_passed => Value::Null,
+            _ if is_passed => Value::Null,
             b'$' => Value::Bulk(bytes),
             b'!' => Value::Error(bytes),
             _ if bytes[3] != b':' => return Err(Stop::Wrong),
@@ -198,19 +212,47 @@ impl Reader<'_> {
         text: &str,
         at_once: usize,
         depth: usize,
-    ) -> Result<Vec<Value>, Stop> {
+    ) -> Result<Elements, Stop> {
         let count = length(text)?.saturating_mul(at_once);
         let is_misplaced = kind == b'>' && depth > 0;
-        if count > self.limits.max_elements || is_misplaced || depth >= self.limits.max_depth {
+        let is_too_many = count > self.limits.max_elements;
+        let may_be_passed = depth > 0 && kind != b'|' && count <= MAX_PASSED_ELEMENTS;
+        let is_wrong = is_too_many && !may_be_passed;
+        if is_wrong || is_misplaced || depth >= self.limits.max_depth {
             return Err(Stop::Wrong);
         }
-        (0..count).map(|_| self.value(depth + 1)).collect()
+        let was_passing = self.is_passing;
+        self.is_passing |= is_too_many;
+        let mut elements = Vec::new();
+        for _ in 0..count {
+            let element = self.value(depth + 1)?;
+            if !self.is_passing {
+                elements.push(element);
+            }
+        }
+        if self.is_passing && !is_too_many {
+            elements.push(Value::Omitted);
+        }
+        self.is_passing = was_passing;
+        Ok(if is_too_many {
+            Elements::TooMany
+        } else {
+            Elements::Kept(elements)
+        })
     }
 
-    fn spend(&mut self, cost: usize) -> Result<(), Stop> {
-        self.cost += cost;
-        if self.cost > self.limits.max_value {
+    /// Pays for something inside so many aggregates. What there is no room for takes all along that
+    /// is behind it in the innermost one, unless that is the outermost.
+    fn spend(&mut self, cost: usize, depth: usize) -> Result<(), Stop> {
+        if self.is_passing {
+            return Ok(());
+        }
+        if self.cost + cost <= self.limits.max_value {
+            self.cost += cost;
+        } else if depth < 2 {
             return Err(Stop::Wrong);
+        } else {
+            self.is_passing = true;
         }
         Ok(())
     }

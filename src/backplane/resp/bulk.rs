@@ -12,7 +12,7 @@ pub(super) enum BulkKind {
     String,
     Error,
     Verbatim,
-    /// A string that is too long to be kept.
+    /// A string that is too long to be kept, or in an aggregate that is not.
     Passed,
 }
 

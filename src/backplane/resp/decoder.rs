@@ -1,6 +1,6 @@
 //! Bytes in pieces, values out.
 
-use super::aggregate::{Aggregate, AggregateKind};
+use super::aggregate::{Aggregate, AggregateKind, MAX_PASSED, Passed};
 use super::bulk::{Bulk, BulkKind};
 use super::error::RespError;
 use super::head::{Head, is_type};
@@ -108,28 +108,61 @@ impl Decoder {
                 if !matches!(kind, BulkKind::Passed) {
                     self.charge(len.saturating_add(2))?;
                 }
+                let kind = self.passed().map_or(kind, |_| BulkKind::Passed);
                 self.bulk = Some(Bulk::new(kind, len));
                 Ok(None)
             }
             Head::Aggregate(kind, count) => {
+                let passed = self.check_count(kind, count)?;
                 if kind == AggregateKind::Push && !self.open.is_empty() {
                     return Err(RespError::MisplacedPush);
                 }
                 if self.open.len() == self.limits.max_depth {
                     return Err(RespError::TooDeep);
                 }
-                self.open.push(Aggregate::new(kind, count));
+                let passed = self.passed().or(passed);
+                self.open.push(Aggregate::new(kind, count, passed));
                 Ok(self.close())
             }
         }
     }
 
-    fn charge(&mut self, cost: usize) -> Result<(), RespError> {
-        self.cost = self.cost.saturating_add(cost);
-        if self.cost > self.limits.max_value {
-            return Err(RespError::ValueTooBig);
+    /// Whether an aggregate has so many elements that it is passed over.
+    fn check_count(&self, kind: AggregateKind, count: usize) -> Result<Option<Passed>, RespError> {
+        let is_inside = !self.open.is_empty() && kind != AggregateKind::Attribute;
+        if count <= self.limits.max_elements {
+            Ok(None)
+        } else if is_inside && count <= MAX_PASSED {
+            // Somebody's entry: it must not be what ends every connection that it comes on.
+            Ok(Some(Passed::TooMany))
+        } else {
+            Err(RespError::TooManyElements)
         }
-        Ok(())
+    }
+
+    /// Why all that arrives is passed over, if it is.
+    fn passed(&self) -> Option<Passed> {
+        self.open.last()?.passed()
+    }
+
+    /// Pays for what arrives, unless it is passed over. If it costs too much, it is, with the rest
+    /// of the innermost aggregate.
+    fn charge(&mut self, cost: usize) -> Result<(), RespError> {
+        if self.passed().is_some() {
+            return Ok(());
+        }
+        let cost = self.cost.saturating_add(cost);
+        if cost <= self.limits.max_value {
+            self.cost = cost;
+            return Ok(());
+        }
+        match &mut self.open[..] {
+            [_, .., innermost] => {
+                innermost.cut();
+                Ok(())
+            }
+            _ => Err(RespError::ValueTooBig),
+        }
     }
 
     /// Puts a value where it belongs; the value of the stream that is whole by that, if one is.

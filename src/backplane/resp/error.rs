@@ -26,13 +26,15 @@ pub enum RespError {
     BulkTooLong,
     /// A bulk string that does not end where its length says.
     BulkNotEnded,
-    /// An aggregate over [`RespLimits::max_elements`](super::RespLimits::max_elements).
+    /// An aggregate over [`RespLimits::max_elements`](super::RespLimits::max_elements) that is not
+    /// inside another, or is an attribute, or has too many elements even to be passed over.
     TooManyElements,
     /// Aggregates over [`RespLimits::max_depth`](super::RespLimits::max_depth).
     TooDeep,
     /// A push inside another value.
     MisplacedPush,
-    /// A value over [`RespLimits::max_value`](super::RespLimits::max_value).
+    /// A value over [`RespLimits::max_value`](super::RespLimits::max_value), if there is nothing in
+    /// it that can be passed over.
     ValueTooBig,
 }
 

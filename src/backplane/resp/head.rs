@@ -57,11 +57,11 @@ impl Head {
             b'$' => bulk(BulkKind::String, rest, limits)?,
             b'!' => bulk(BulkKind::Error, rest, limits)?,
             b'=' => bulk(BulkKind::Verbatim, rest, limits)?,
-            b'*' => aggregate(AggregateKind::Array, rest, limits)?,
-            b'~' => aggregate(AggregateKind::Set, rest, limits)?,
-            b'>' => aggregate(AggregateKind::Push, rest, limits)?,
-            b'%' => aggregate(AggregateKind::Map, rest, limits)?,
-            b'|' => aggregate(AggregateKind::Attribute, rest, limits)?,
+            b'*' => aggregate(AggregateKind::Array, rest)?,
+            b'~' => aggregate(AggregateKind::Set, rest)?,
+            b'>' => aggregate(AggregateKind::Push, rest)?,
+            b'%' => aggregate(AggregateKind::Map, rest)?,
+            b'|' => aggregate(AggregateKind::Attribute, rest)?,
             _ => return Err(RespError::UnknownType),
         })
     }
@@ -82,11 +82,9 @@ fn bulk(kind: BulkKind, digits: &[u8], limits: &RespLimits) -> Result<Head, Resp
     Ok(Head::Bulk(kind, len))
 }
 
-fn aggregate(kind: AggregateKind, digits: &[u8], limits: &RespLimits) -> Result<Head, RespError> {
+/// Whether it has too many elements depends on what is around it.
+fn aggregate(kind: AggregateKind, digits: &[u8]) -> Result<Head, RespError> {
     let count = length(digits)?.saturating_mul(kind.elements_per_count());
-    if count > limits.max_elements {
-        return Err(RespError::TooManyElements);
-    }
     Ok(Head::Aggregate(kind, count))
 }
 

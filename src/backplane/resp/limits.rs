@@ -10,7 +10,9 @@ pub struct RespLimits {
     /// Aggregates inside each other. 8: the reply to `XREAD`, which is the deepest that we ask for,
     /// has 4.
     pub max_depth: usize,
-    /// Elements of one aggregate; a key and its value are two. 4096: `XREAD` is asked for 128.
+    /// Elements of one aggregate; a key and its value are two. 4096: `XREAD` is asked for 1024.
+    /// One that has more is passed over if it is inside another, as an entry of a stream is, and
+    /// [`Value::Null`] stands in its place; over 268,435,456 none is.
     pub max_elements: usize,
     /// One line without its end, in bytes: all that is neither a bulk nor an aggregate. 64 KiB.
     pub max_line: usize,
@@ -20,7 +22,9 @@ pub struct RespLimits {
     /// One value with all that is in it: its bytes as they arrive, and as many again for each value
     /// in it as a [`Value`] takes, so that small ones are not held for nothing. Enough for the
     /// messages that are expected at once, and for two more: the reply to `XINFO STREAM` holds the
-    /// first and the last one. A decoder takes at most twice as much memory.
+    /// first and the last one. What goes beyond is passed over, with all behind it in the same
+    /// aggregate, if that is inside another, and [`Value::Omitted`] stands in its place. A decoder
+    /// takes at most twice as much memory.
     pub max_value: usize,
 }
 
@@ -35,8 +39,8 @@ impl RespLimits {
     /// The first and the last entry, as `XINFO STREAM` shows them.
     const MORE_MESSAGES: usize = 2;
 
-    /// The bounds where messages have at most `max_message_size` bytes, and one reply brings at
-    /// most so many `messages`: the `COUNT` of `XREAD`, or 1.
+    /// The bounds where messages have at most `max_message_size` bytes, and one reply has room for
+    /// so many `messages` of that length.
     pub const fn new(max_message_size: usize, messages: usize) -> Self {
         let max_bulk = max_message_size.saturating_add(Self::BULK_MARGIN);
         Self {

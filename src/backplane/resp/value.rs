@@ -3,8 +3,12 @@
 /// A reply, a push, or a part of one. Attributes are not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// `_`, and the `$-1` and `*-1` of RESP 2: nothing. And a bulk string that is too long for us.
+    /// `_`, and the `$-1` and `*-1` of RESP 2: nothing. And a bulk string that is too long for us,
+    /// or an aggregate inside another that has too many elements.
     Null,
+    /// The end of an aggregate inside another: there was no room for the rest of it. See
+    /// [`RespLimits::max_value`](super::RespLimits::max_value).
+    Omitted,
     /// `+`: a short string without line ends, such as `OK`.
     Simple(Vec<u8>),
     /// `-` and `!`: what Redis refuses, and why. Begins with a code, see [`error_code`].

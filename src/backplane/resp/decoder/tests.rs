@@ -122,6 +122,7 @@ fn encode(value: &Value, with_attributes: bool, output: &mut Vec<u8>) {
             return all('%', pairs.len(), &mut values);
         }
         Value::Null => b"_\r\n".to_vec(),
+        Value::Omitted => panic!("nobody says that"),
         Value::Simple(text) => line(b'+', text),
         Value::Error(text) if text.iter().any(|byte| b"\r\n".contains(byte)) => bulk('!', text),
         Value::Error(text) => line(b'-', text),
@@ -538,6 +539,186 @@ fn an_aggregate_has_a_bound_that_is_seen_at_its_head() {
 }
 
 #[test]
+fn an_aggregate_inside_another_that_has_too_many_elements_is_passed_over() {
+    let limits = RespLimits {
+        max_elements: 4,
+        ..limits()
+    };
+    let inside = b"$2\r\nab\r\n$2000\r\n".to_vec();
+    let inside = [
+        inside,
+        vec![b'x'; 2000],
+        b"\r\n*1\r\n:1\r\n%1\r\n+a\r\n*5\r\n".to_vec(),
+    ];
+    let inside = [
+        inside.concat(),
+        b":1\r\n".repeat(5),
+        b"=9\r\nno format\r\n".to_vec(),
+    ]
+    .concat();
+    for head in ["*5", "~5"] {
+        let stream = [
+            b"*3\r\n+a\r\n",
+            head.as_bytes(),
+            b"\r\n",
+            &inside,
+            b"+b\r\n:7\r\n",
+        ];
+        let stream = stream.concat();
+        let simple = |text: &str| Value::Simple(text.as_bytes().to_vec());
+        let expected = vec![
+            Value::Array(vec![simple("a"), Value::Null, simple("b")]),
+            Value::Integer(7),
+        ];
+        for size in [1, 3, stream.len()] {
+            let heard = hear(limits, stream.chunks(size));
+            assert_eq!(heard, (expected.clone(), None, true), "{head}");
+        }
+    }
+    let pairs = b"*1\r\n%3\r\n:1\r\n:2\r\n:3\r\n:4\r\n:5\r\n:6\r\n";
+    let heard = hear(limits, [pairs.as_slice()]);
+    assert_eq!(heard, (vec![Value::Array(vec![Value::Null])], None, true));
+    // What is wrong in it is wrong, and so is what is deeper than allowed, or more than Redis has.
+    let inside: [(&[u8], RespError); 6] = [
+        (b"*1\r\n*5\r\n?", RespError::UnknownType),
+        (b"*1\r\n*5\r\n$1\r\nab", RespError::BulkNotEnded),
+        (b"*1\r\n*5\r\n>1\r\n", RespError::MisplacedPush),
+        (b"*1\r\n|5\r\n", RespError::TooManyElements),
+        (b"*1\r\n*268435457\r\n", RespError::TooManyElements),
+        (&b"*5\r\n".repeat(9)[4..], RespError::TooDeep),
+    ];
+    for (stream, expected) in inside {
+        let stream = [b"*1\r\n", stream].concat();
+        assert_eq!(
+            error(limits, &stream),
+            Some(expected),
+            "{}",
+            stream.escape_ascii()
+        );
+    }
+    assert_eq!(error(limits, b"*1\r\n*268435456\r\n"), None);
+}
+
+#[test]
+fn no_memory_is_taken_for_what_is_passed_over() {
+    let mut decoder = Decoder::new(limits());
+    let mut heads = b"*2\r\n+id\r\n*200000\r\n".as_slice();
+    assert_eq!(decoder.decode(&mut heads), Ok(None));
+    let before = held(&decoder);
+    for _ in 0..66_666 {
+        let mut elements = b"$5\r\nfield\r\n:1\r\n*2\r\n$-1\r\n!2\r\nno\r\n".as_slice();
+        assert_eq!(decoder.decode(&mut elements), Ok(None));
+        assert_eq!(held(&decoder), before);
+    }
+    let mut rest = b"_\r\n_\r\n".as_slice();
+    let expected = vec![Value::Simple(b"id".to_vec()), Value::Null];
+    assert_eq!(decoder.decode(&mut rest), Ok(Some(Value::Array(expected))));
+}
+
+/// An entry of a stream: a message of so many bytes, behind as many fields of 1000 bytes.
+fn entry(fields: usize, len: usize) -> Value {
+    let bulk = |len: usize| Value::Bulk(vec![b'x'; len]);
+    let mut values = vec![bulk(1000); 2 * fields];
+    values.extend([Value::Bulk(b"m".to_vec()), bulk(len)]);
+    Value::Array(vec![Value::Bulk(b"12-3".to_vec()), Value::Array(values)])
+}
+
+/// The reply to `XREAD` with these entries.
+fn reply(entries: &[Value]) -> Value {
+    let key = Value::Bulk(b"key".to_vec());
+    Value::Map(vec![(key, Value::Array(entries.to_vec()))])
+}
+
+/// A value of which the last so many elements are not kept.
+fn cut(value: &Value, count: usize) -> Value {
+    let elements = value.as_array().unwrap();
+    let mut kept = elements[..elements.len() - count].to_vec();
+    kept.push(Value::Omitted);
+    Value::Array(kept)
+}
+
+#[test]
+fn what_a_value_has_no_room_for_is_passed_over() {
+    let fields = entry(4, 5).as_array().unwrap()[1].clone();
+    let name = Value::Bulk(b"12-3".to_vec());
+    let entries = [entry(0, 5), entry(4, 5), entry(0, 6)];
+    let mut stream = encoded(&[reply(&entries)], false);
+    let cost = |value: &Value, count| {
+        let bytes = encoded(std::slice::from_ref(value), false).len();
+        bytes + count * RespLimits::VALUE_COST
+    };
+    stream.extend_from_slice(b":7\r\n");
+    let all = cost(&reply(&entries), 1 + 1 + 1 + 5 + 13 + 5);
+    let third = cost(&entries[2], 5);
+    let heard = |max_value| {
+        let limits = RespLimits {
+            max_value,
+            ..limits()
+        };
+        let heard = hear(limits, [stream.as_slice()]);
+        for size in [1, 1000] {
+            assert_eq!(hear(limits, stream.chunks(size)), heard);
+        }
+        assert_eq!((heard.1, heard.2), (None, true));
+        assert_eq!(heard.0[1..], [Value::Integer(7)]);
+        heard.0[0].clone()
+    };
+    assert_eq!(heard(all), reply(&entries));
+    // The message of the last entry; the whole entry; the message of the one before.
+    let last = |entry| reply(&[entries[0].clone(), entries[1].clone(), entry]);
+    let last_fields = entries[2].as_array().unwrap()[1].clone();
+    let without = Value::Array(vec![name.clone(), cut(&last_fields, 1)]);
+    assert_eq!(heard(all - 1), last(without));
+    assert_eq!(heard(all - third), last(Value::Omitted));
+    // A shorter one behind one that is too long may find room, or may not.
+    let without = Value::Array(vec![name, cut(&fields, 1)]);
+    let kept = [entries[0].clone(), without, Value::Omitted];
+    assert_eq!(heard(all - third - 1), reply(&kept));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..Default::default() })]
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it takes minutes there")]
+    fn entries_of_any_length_are_kept_as_long_as_there_is_room(
+        entries in vec((0..60_usize, 0..1000_usize), 1..10),
+        size in 500..5000_usize,
+    ) {
+        let limits = RespLimits::new(1000, 1);
+        let entries = entries.into_iter().map(|(fields, len)| entry(fields, len));
+        let entries: Vec<Value> = entries.collect();
+        let stream = encoded(&[reply(&entries)], false);
+        let (mut decoder, mut heard) = (Decoder::new(limits), None);
+        for mut piece in stream.chunks(size) {
+            heard = decoder.decode(&mut piece).unwrap();
+            prop_assert!(held(&decoder) <= 2 * limits.max_value);
+        }
+        let Some(Value::Map(streams)) = heard else {
+            panic!("it is a map");
+        };
+        let heard = streams[0].1.as_array().unwrap();
+        let whole = heard.iter().zip(&entries).take_while(|(heard, entry)| heard == entry).count();
+        // The next one was too much, by what all of them cost.
+        let cost = |entries: &[Value]| {
+            let values = |entry: &Value| 3 + entry.as_array().unwrap()[1].as_array().unwrap().len();
+            let count: usize = entries.iter().map(values).sum();
+            encoded(&[reply(entries)], false).len() + (3 + count) * RespLimits::VALUE_COST
+        };
+        prop_assert!(cost(&entries[..whole]) <= limits.max_value);
+        if let Some(next) = heard.get(whole) {
+            prop_assert!(cost(&entries[..=whole]) + 2 > limits.max_value);
+            let last = |value: &Value| value.as_array().and_then(|elements| elements.last().cloned());
+            let is_cut = |value: &Value| *value == Value::Omitted
+                || last(value).is_some_and(|last| last == Value::Omitted);
+            prop_assert!(is_cut(next) || last(next).is_some_and(|fields| is_cut(&fields)));
+        } else {
+            prop_assert_eq!(whole, entries.len());
+        }
+    }
+}
+
+#[test]
 fn aggregates_are_nested_no_deeper_than_allowed() {
     let limits = limits();
     let deep = |depth: usize| [b"*1\r\n".repeat(depth), b":1\r\n".to_vec()].concat();
@@ -592,18 +773,23 @@ fn values_of_no_bytes_cost_something() {
     // 512 arrays of 4096 nulls each: 6 MB as they arrive, and 67 MB in memory.
     let nulls = [b"*4096\r\n".to_vec(), b"_\r\n".repeat(4096)].concat();
     let stream = [b"*512\r\n".to_vec(), nulls.repeat(512)].concat();
+    let alone = hear(limits, [stream.as_slice()]);
+    assert_eq!(alone, (Vec::new(), Some(RespError::ValueTooBig), false));
+    let stream = [b"*1\r\n".to_vec(), stream].concat();
     let mut decoder = Decoder::new(limits);
-    let (mut input, mut most) = (stream.as_slice(), 0);
-    let outcome = loop {
-        let (mut piece, rest) = input.split_at(1000);
-        match decoder.decode(&mut piece) {
-            Ok(_) => most = most.max(held(&decoder)),
-            Err(error) => break error,
-        }
-        input = rest;
-    };
-    assert_eq!(outcome, RespError::ValueTooBig);
+    let (mut most, mut heard) = (0, None);
+    for mut piece in stream.chunks(1000) {
+        heard = decoder.decode(&mut piece).unwrap();
+        most = most.max(held(&decoder));
+    }
     assert!(most <= 2 * limits.max_value, "{most} bytes");
+    let heard = heard.unwrap();
+    let last = |value: &Value| value.as_array().and_then(|values| values.last().cloned());
+    let inside = heard.as_array().unwrap()[0].as_array().unwrap().iter();
+    let whole = inside
+        .take_while(|value| last(value) == Some(Value::Null))
+        .count();
+    assert!((1..12).contains(&whole), "{whole}");
 }
 
 #[test]
@@ -646,7 +832,7 @@ fn held(decoder: &Decoder) -> usize {
 /// Bytes that a value holds on the heap.
 fn held_by(value: &Value) -> usize {
     match value {
-        Value::Null | Value::Integer(_) | Value::Boolean(_) => 0,
+        Value::Null | Value::Omitted | Value::Integer(_) | Value::Boolean(_) => 0,
         Value::Simple(bytes)
         | Value::Error(bytes)
         | Value::Double(bytes)
