@@ -39,6 +39,9 @@ pub enum Event {
     },
     /// Redis has no memory left for the stream: messages go past it, to those who are there.
     StreamFull,
+    /// Somebody has used up the stream's IDs: nothing can be added before it is deleted. Messages go
+    /// past it, to those who are there.
+    StreamExhausted,
     /// The stream had lost messages of this server, which are added again.
     Replayed {
         /// How many.
@@ -66,6 +69,7 @@ impl Event {
             | Self::Missing { .. }
             | Self::Missed { .. }
             | Self::StreamFull
+            | Self::StreamExhausted
             | Self::Replayed { .. } => true,
         }
     }
@@ -98,6 +102,9 @@ impl fmt::Display for Event {
             Self::StreamFull => {
                 f.write_str("Redis has no memory left for the stream: messages go past it")
             }
+            Self::StreamExhausted => f.write_str(
+                "the stream has no IDs left, and should be deleted: messages go past it",
+            ),
             Self::Replayed { messages } => {
                 write!(
                     f,

@@ -40,7 +40,7 @@ impl BackplaneConfig {
                 // What goes past a stream without memory is written once more.
                 let diverted = self.queue_bytes.saturating_mul(SLACK);
                 let ring = stream::MAX_RING.saturating_add(diverted);
-                (stream::max_count(self.max_message_size), ring)
+                (stream::room(self.max_message_size), ring)
             }
         };
         let value = RespLimits::new(self.max_message_size, messages).max_value;

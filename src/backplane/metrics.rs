@@ -232,7 +232,7 @@ const TABLE: [(&str, Kind, &str); 21] = [
     (
         "diverted_total",
         Kind::Counter,
-        "Messages published past the stream, which had no memory left.",
+        "Messages published past the stream, which had no memory or no IDs left.",
     ),
     (
         "local_total",

@@ -94,7 +94,7 @@ impl Backplane {
     pub fn new(config: BackplaneConfig, origin: u64, seed: u64, now: Instant) -> Self {
         let messages = match config.mode {
             Mode::PubSub => 1,
-            Mode::Stream => stream::max_count(config.max_message_size),
+            Mode::Stream => stream::room(config.max_message_size),
         };
         let limits = RespLimits::new(config.max_message_size, messages);
         Self {

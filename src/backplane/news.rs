@@ -39,8 +39,9 @@ pub(super) struct News {
     told_settings: Option<String>,
     /// When it may be said again that Redis stalls.
     stall_at: Option<Instant>,
-    /// When it may be said again that it has no memory left for a stream.
+    /// When it may be said again that it has no memory left for a stream, or the stream no IDs.
     full_at: Option<Instant>,
+    exhausted_at: Option<Instant>,
 }
 
 impl News {
@@ -136,6 +137,14 @@ impl News {
         }
     }
 
+    /// A stream has no IDs left. Whoever uses them up may do it again and again.
+    pub(super) fn stream_is_exhausted(&mut self, now: Instant) {
+        if self.exhausted_at.is_none_or(|at| at <= now) {
+            self.exhausted_at = Some(now + DIGEST_INTERVAL);
+            self.say(Event::StreamExhausted);
+        }
+    }
+
     /// Says what has been lost, if that was not done a moment ago.
     pub(super) fn advance(&mut self, now: Instant) {
         let counts = self.dropped.into_iter().chain([self.missing, self.missed]);
@@ -226,12 +235,13 @@ mod tests {
     fn a_stream_that_is_full_off_and_on_is_said_to_be_so_now_and_then() {
         let now = test_clock();
         let mut news = News::default();
-        let mut said = 0;
+        let mut said = 0_usize;
         for millis in 0..15_000 {
             news.stream_is_full(now + Duration::from_millis(millis));
-            said += usize::from(news.next_event().is_some());
+            news.stream_is_exhausted(now + Duration::from_millis(millis));
+            said += std::iter::from_fn(|| news.next_event()).count();
         }
-        assert_eq!(said, 2);
+        assert_eq!(said, 4, "each twice");
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Pace {
         }
     }
 
-    /// A connection is ready: all messages up to this number are old.
+    /// A connection is ready, or Redis takes messages again: all of them up to this number are old.
     pub(super) fn begin(&mut self, old_to: u64) {
         self.old_to = old_to;
     }

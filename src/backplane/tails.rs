@@ -1,7 +1,7 @@
 //! What others say they have sent, until it can be known whether it has come.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Servers whose word is kept at most; that of others is forgotten, and what they lose at the end
 /// is not noticed before they say something more.
@@ -15,6 +15,9 @@ pub(super) struct Tails {
     said: BTreeMap<u64, (u64, Instant)>,
     /// Whether the end of the stream has been read.
     is_at_end: bool,
+    /// Since when it has not, and for how long that was so before.
+    behind_since: Option<Instant>,
+    behind: Duration,
 }
 
 impl Tails {
@@ -27,8 +30,11 @@ impl Tails {
 
     /// The stream was read to the end that it had at this time. What was said before is known to
     /// have come, or to be missing.
-    pub(super) fn reached_end(&mut self, asked_at: Instant) -> Vec<(u64, u64)> {
+    pub(super) fn reached_end(&mut self, asked_at: Instant, now: Instant) -> Vec<(u64, u64)> {
         self.is_at_end = true;
+        if let Some(since) = self.behind_since.take() {
+            self.behind += now.saturating_duration_since(since);
+        }
         let mut settled = Vec::new();
         self.said.retain(|origin, (last, said_at)| {
             let is_settled = *said_at < asked_at;
@@ -41,8 +47,21 @@ impl Tails {
     }
 
     /// There is more of the stream than was read.
-    pub(super) fn fell_behind(&mut self) {
+    pub(super) fn fell_behind(&mut self, now: Instant) {
         self.is_at_end = false;
+        self.behind_since.get_or_insert(now);
+    }
+
+    /// The time by a clock that stands while the end is not read: what has not come by then may be
+    /// in what was not read.
+    pub(super) fn time(&self, now: Instant) -> Instant {
+        let time = self.behind_since.unwrap_or(now);
+        time.checked_sub(self.behind).unwrap_or(time)
+    }
+
+    /// When it is so late by that clock, if it goes.
+    pub(super) fn when(&self, time: Instant) -> Option<Instant> {
+        self.behind_since.is_none().then(|| time + self.behind)
     }
 
     /// Whether there is not: then a heartbeat takes as long as a message.
@@ -53,8 +72,6 @@ impl Tails {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::hub::test_clock;
 
@@ -64,16 +81,34 @@ mod tests {
         let later = now + Duration::from_millis(1);
         tails.heard(1, 10, now);
         tails.heard(2, 20, later);
-        assert_eq!(tails.reached_end(now), []);
-        assert_eq!(tails.reached_end(later), [(1, 10)]);
+        assert_eq!(tails.reached_end(now, now), []);
+        assert_eq!(tails.reached_end(later, later), [(1, 10)]);
         tails.heard(2, 21, later);
-        assert_eq!(
-            tails.reached_end(later + Duration::from_millis(1)),
-            [(2, 21)]
-        );
+        let end = later + Duration::from_millis(1);
+        assert_eq!(tails.reached_end(end, end), [(2, 21)]);
         assert!(tails.is_at_end());
-        tails.fell_behind();
+        tails.fell_behind(end);
         assert!(!tails.is_at_end());
+    }
+
+    #[test]
+    fn the_clock_stands_while_the_end_is_not_read() {
+        let (mut tails, start) = (Tails::default(), test_clock());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!((tails.time(at(1)), tails.when(at(2))), (at(1), Some(at(2))));
+        tails.fell_behind(at(3));
+        tails.fell_behind(at(5));
+        assert_eq!((tails.time(at(9)), tails.when(at(9))), (at(3), None));
+        tails.reached_end(at(9), at(10));
+        assert_eq!(
+            (tails.time(at(10)), tails.when(at(4))),
+            (at(3), Some(at(11)))
+        );
+        tails.reached_end(at(11), at(11));
+        assert_eq!(tails.time(at(11)), at(4));
+        tails.fell_behind(at(12));
+        tails.reached_end(at(20), at(20));
+        assert_eq!(tails.time(at(20)), at(5));
     }
 
     #[test]
@@ -81,7 +116,8 @@ mod tests {
         let (mut tails, now) = (Tails::default(), test_clock());
         (0..2 * MAX_TAILS as u64).for_each(|origin| tails.heard(origin, 1, now));
         tails.heard(0, 2, now);
-        let settled = tails.reached_end(now + Duration::from_millis(1));
+        let later = now + Duration::from_millis(1);
+        let settled = tails.reached_end(later, later);
         assert_eq!((settled.len(), settled[0]), (MAX_TAILS, (0, 2)));
     }
 }

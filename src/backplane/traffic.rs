@@ -139,7 +139,8 @@ impl Traffic {
             return None;
         }
         let is_server = || self.peers.is_there(origin);
-        if origin != 0 && self.origins.see(origin, seq, is_server, now) == Seen::Duplicate {
+        let read_at = self.reading_time(now);
+        if origin != 0 && self.origins.see(origin, seq, is_server, read_at) == Seen::Duplicate {
             news.metrics.duplicates += 1;
             return None;
         }
@@ -214,16 +215,18 @@ impl Traffic {
 
     /// All messages have been read that there were at this time.
     pub(super) fn reached_end(&mut self, asked_at: Instant, now: Instant) {
-        let settled = self.tails.as_mut().map(|tails| tails.reached_end(asked_at));
+        let tails = self.tails.as_mut();
+        let settled = tails.map(|tails| tails.reached_end(asked_at, now));
+        let read_at = self.reading_time(now);
         for (origin, last) in settled.into_iter().flatten() {
-            self.origins.heard_last(origin, last, now);
+            self.origins.heard_last(origin, last, read_at);
         }
     }
 
     /// There are messages that have not been read.
-    pub(super) fn fell_behind(&mut self) {
+    pub(super) fn fell_behind(&mut self, now: Instant) {
         if let Some(tails) = &mut self.tails {
-            tails.fell_behind();
+            tails.fell_behind(now);
         }
     }
 
@@ -291,7 +294,7 @@ impl Traffic {
         news.dropped(Dropped::Age, expired);
         self.echoes.advance(self.queue.is_empty(), now);
         self.deliver_own(news);
-        self.origins.advance(now);
+        self.origins.advance(self.reading_time(now));
         news.missing(self.origins.take_lost());
         let gone = self.peers.expire(now);
         if gone > 0 {
@@ -311,12 +314,25 @@ impl Traffic {
         [
             self.queue.next_deadline(),
             self.echoes.next_deadline(),
-            self.origins.next_deadline(),
+            self.origins_deadline(),
             self.peers.next_deadline(),
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// The time by the clock of what is read: nothing is late for want of reading.
+    fn reading_time(&self, now: Instant) -> Instant {
+        self.tails.as_ref().map_or(now, |tails| tails.time(now))
+    }
+
+    fn origins_deadline(&self) -> Option<Instant> {
+        let due = self.origins.next_deadline()?;
+        match &self.tails {
+            Some(tails) => tails.when(due),
+            None => Some(due),
+        }
     }
 
     /// Whether a server would believe this message if it came from another one.
@@ -353,7 +369,7 @@ impl Traffic {
             return Some(seq);
         }
         self.peers.heard(origin, now);
-        self.origins.beat(origin, now);
+        self.origins.beat(origin, self.reading_time(now));
         if let Ok(last) = payload.try_into().map(u64::from_be_bytes) {
             match &mut self.tails {
                 Some(tails) => tails.heard(origin, last, now),

@@ -322,6 +322,7 @@ impl Engine for PubSub {
         }
         if self.refusals.pause_is_over(desk.links.is_idle(link), now) {
             desk.traffic.queue.rewind();
+            self.pace.begin(desk.traffic.said());
         }
         while let Some((seq, entry)) = desk.next_to_send(link, &self.refusals, &mut self.pace) {
             let published = entry.published(desk.config.format);

@@ -6,8 +6,9 @@ use super::super::loss::Loss;
 use super::super::refusals::Verdict;
 use super::super::request::Request;
 use super::super::resp::Value;
+use super::detour::Detour;
 use super::reader::{look_at, refusal};
-use super::reply::{StreamInfo, id, items};
+use super::reply::{StreamInfo, id, page};
 use super::search::Search;
 use super::{Command, Stage, Stream};
 
@@ -53,6 +54,11 @@ impl Stream {
         desk: &mut Desk<'_>,
     ) -> Result<(), Loss> {
         self.last = stream.map_or_else(Default::default, |stream| stream.last);
+        // What the reader's Redis does not have, this one has: the two must meet again, and where
+        // the reader was led last is where one is led now.
+        if self.doubt.take().is_some_and(|doubt| doubt <= self.last) {
+            return Err(Loss::Deaf);
+        }
         let Some(Command { stage, .. }) = &mut self.command else {
             return Ok(());
         };
@@ -81,19 +87,14 @@ impl Stream {
         if let Some(error) = reply.as_error() {
             return Err(refusal(error, link, desk));
         }
-        let found = items(reply.clone()).ok_or(Loss::Unexpected("no entries after XRANGE"))?;
+        let found = page(reply.clone()).ok_or(Loss::Unexpected("no entries after XRANGE"))?;
         if let Some(Command {
             stage: Stage::Searching { search, .. },
             ..
         }) = &mut self.command
         {
             let acked = search.next().and_then(|place| self.ring.newest(place));
-            // Another entry may have got its ID.
-            let is_there = acked.is_some_and(|acked| {
-                let mut found = found.iter().filter(|item| item.id == acked.id);
-                found.any(|item| item.bytes.as_deref() == Some(acked.entry.envelope()))
-            });
-            search.learn(is_there);
+            search.learn(acked.is_some_and(|acked| found.has(acked)));
         }
         self.advance_search(link, desk);
         Ok(())
@@ -108,14 +109,14 @@ impl Stream {
         desk: &mut Desk<'_>,
     ) -> Result<(), Loss> {
         if let Some(error) = reply.as_error() {
-            if reply.error_code() == Some(b"OOM") {
-                self.divert(link, seq, error, desk);
+            if let Some(why) = Detour::from_error(error) {
+                self.divert(link, seq, (why, error), desk);
                 return Ok(());
             }
             return self.refused(link, seq, error, desk);
         }
         let id = id(reply).ok_or(Loss::Unexpected("no ID after XADD"))?;
-        self.is_full = false;
+        self.detour = None;
         self.refusals.accepted();
         if let Some(entry) = desk.traffic.acked(seq, desk.news) {
             self.ring.push(id, entry, desk.now);
@@ -123,9 +124,15 @@ impl Stream {
         Ok(())
     }
 
-    /// Redis has no memory left for the stream: those who are there hear the message all the same.
-    /// If too much waits to be written it is added once more a little later, with all behind it.
-    fn divert(&mut self, link: LinkId, seq: u64, error: &[u8], desk: &mut Desk<'_>) {
+    /// The stream takes nothing: those who are there hear the message all the same. If too much
+    /// waits to be written it is added once more a little later, with all behind it.
+    fn divert(
+        &mut self,
+        link: LinkId,
+        seq: u64,
+        (why, error): (Detour, &[u8]),
+        desk: &mut Desk<'_>,
+    ) {
         let is_paused = !self.refusals.allows(true);
         if is_paused || !desk.links.has_room(link) {
             self.refusals.judge(seq, error, desk.now);
@@ -134,8 +141,11 @@ impl Stream {
         let Some(entry) = desk.traffic.queue.get(seq).cloned() else {
             return;
         };
-        if !std::mem::replace(&mut self.is_full, true) {
-            desk.news.stream_is_full(desk.now);
+        if self.detour.replace(why) != Some(why) {
+            match why {
+                Detour::NoMemory => desk.news.stream_is_full(desk.now),
+                Detour::NoIds => desk.news.stream_is_exhausted(desk.now),
+            }
         }
         desk.news.metrics.diverted += 1;
         let messages = self.channels.messages.as_bytes();

@@ -1,15 +1,23 @@
 //! How many entries are asked for at once.
 
-/// The most. More take longer to come, and bring no more in a second.
-const MAX_COUNT: usize = 128;
+use super::reply::Page;
+
+/// The most. One `XREAD` is under way at a time, so over a long way no more are read in a second
+/// than this divided by the time there and back: 2560 at 400 ms.
+const MAX_COUNT: usize = 1024;
 
 /// The fewest that are asked for whatever their length, at first and at the most when messages may
 /// be very long.
 const MIN_MAX_COUNT: usize = 16;
 
 /// What the entries of one reply may amount to, in bytes, if there are no more than
-/// [`MIN_MAX_COUNT`] of them: the reply is held as a whole.
-const MAX_REPLY: usize = 32 * 1024 * 1024;
+/// [`MIN_MAX_COUNT`] of them: Redis holds the reply as a whole, for each server.
+const MAX_REPLY: usize = 64 * 1024 * 1024;
+
+/// For how much of it there is room here, in messages, and in bytes of the longest ones: that is
+/// held as a whole. What there is no room for is asked for again.
+const MAX_ROOM: usize = 128;
+const MAX_ROOM_BYTES: usize = 32 * 1024 * 1024;
 
 /// What the entries of one reply should amount to, in bytes. They go to all clients at once.
 const TARGET: usize = 512 * 1024;
@@ -35,48 +43,98 @@ impl Batch {
         self.count
     }
 
-    /// So many came, of so many bytes in all.
-    pub(super) fn came(&mut self, entries: usize, bytes: usize) {
+    /// These came. If there was no room for all of them, the next comes alone: then there is.
+    pub(super) fn came(&mut self, page: &Page) {
+        if page.is_cut {
+            self.count = 1;
+            return;
+        }
+        // How long one was that was not kept is not known: no reason for more of them.
+        let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(TARGET / 2 + 1, Vec::len);
+        let lens = page.items.iter().map(|item| len(&item.bytes));
+        let bytes = lens.fold(0, usize::saturating_add);
         if bytes > TARGET {
             self.count = (self.count / 2).max(1);
-        } else if entries >= self.count && bytes <= TARGET / 2 {
+        } else if page.items.len() >= self.count && bytes <= TARGET / 2 {
             self.count = (self.count * 2).min(self.max_count);
         }
     }
 }
 
-/// How many entries one reply brings at most, where messages have at most so many bytes.
-pub(in super::super) fn max_count(max_message_size: usize) -> usize {
+/// How many entries are asked for at once, at most, where messages have at most so many bytes.
+fn max_count(max_message_size: usize) -> usize {
     (MAX_REPLY / max_message_size.max(1)).clamp(MIN_MAX_COUNT, MAX_COUNT)
+}
+
+/// For how many of the longest messages one reply has room.
+pub(in super::super) fn room(max_message_size: usize) -> usize {
+    (MAX_ROOM_BYTES / max_message_size.max(1)).clamp(MIN_MAX_COUNT, MAX_ROOM)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::id::StreamId;
+    use super::super::reply::Item;
     use super::*;
 
+    /// So many entries, of so many bytes in all.
+    fn page(count: usize, bytes: usize) -> Page {
+        let item = |index: usize| Item {
+            id: StreamId::ZERO,
+            bytes: Some(vec![0; if index == 0 { bytes } else { 0 }]),
+        };
+        Page {
+            items: (0..count).map(item).collect(),
+            is_cut: false,
+        }
+    }
+
     #[test]
-    fn short_messages_come_by_the_hundred_and_long_ones_alone() {
+    fn short_messages_come_by_the_thousand_and_long_ones_alone() {
         let mut batch = Batch::new(1024 * 1024);
         assert_eq!(batch.count(), MIN_MAX_COUNT);
-        batch.came(3, 300);
+        batch.came(&page(3, 300));
         assert_eq!(batch.count(), MIN_MAX_COUNT, "there were no more");
         for _ in 0..10 {
-            batch.came(batch.count(), 100 * batch.count());
+            batch.came(&page(batch.count(), 100 * batch.count()));
         }
-        assert_eq!(batch.count(), 32, "one reply of the longest has 32 MiB");
-        batch.came(32, TARGET);
-        assert_eq!(batch.count(), 32, "it is as it should be");
+        assert_eq!(batch.count(), 64, "one reply of the longest has 64 MiB");
+        batch.came(&page(64, TARGET));
+        assert_eq!(batch.count(), 64, "it is as it should be");
         for _ in 0..10 {
-            batch.came(batch.count(), TARGET + 1);
+            batch.came(&page(batch.count(), TARGET + 1));
         }
         assert_eq!(batch.count(), 1);
-        batch.came(1, TARGET / 2);
+        batch.came(&page(1, TARGET / 2));
+        assert_eq!(batch.count(), 2);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_comes_alone() {
+        let mut batch = Batch::new(1000);
+        for _ in 0..10 {
+            batch.came(&page(batch.count(), 0));
+        }
+        assert_eq!(batch.count(), MAX_COUNT);
+        let is_cut = true;
+        batch.came(&Page {
+            is_cut,
+            ..page(700, 0)
+        });
+        assert_eq!(batch.count(), 1);
+        let mut too_long = page(1, 0);
+        too_long.items[0].bytes = None;
+        batch.came(&too_long);
+        assert_eq!(batch.count(), 1, "the next may be as long");
+        batch.came(&page(1, 0));
         assert_eq!(batch.count(), 2);
     }
 
     #[test]
     fn the_most_depends_on_the_longest() {
-        let most = [0, 1000, MAX_REPLY / 128, MAX_REPLY / 127, MAX_REPLY].map(max_count);
-        assert_eq!(most, [128, 128, 128, 127, 16]);
+        let sizes = [0, 1000, MAX_REPLY / 1024, MAX_REPLY / 1023, MAX_REPLY];
+        assert_eq!(sizes.map(max_count), [1024, 1024, 1024, 1023, 16]);
+        assert_eq!(sizes.map(room), [128, 128, 128, 128, 16]);
+        assert_eq!(room(1024 * 1024), 32);
     }
 }

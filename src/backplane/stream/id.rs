@@ -14,6 +14,13 @@ pub(super) struct StreamId {
 
 impl StreamId {
     /// Before every entry: `0-0`, which no entry has.
+    /// Behind all entries: a stream that has it takes no more.
+    #[cfg(test)]
+    pub(super) const MAX: Self = Self {
+        ms: u64::MAX,
+        seq: u64::MAX,
+    };
+
     pub(super) const ZERO: Self = Self { ms: 0, seq: 0 };
 
     /// Reads `1526919030474-55`, as Redis writes it.

@@ -3,6 +3,7 @@
 mod answers;
 mod batch;
 mod cursor;
+mod detour;
 mod id;
 mod raw_ids;
 mod reader;
@@ -11,17 +12,20 @@ mod ring;
 mod search;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use std::time::Instant;
 
-pub(super) use batch::max_count;
+pub(super) use batch::room;
 pub(super) use ring::MAX_BYTES as MAX_RING;
 
+use detour::Detour;
 use id::StreamId;
 use reader::Reader;
 use reply::{FIELD, StreamInfo};
 use ring::Ring;
 use search::{Search, is_trimmed};
+use witness::Witness;
 
 use super::action::LinkId;
 use super::channels::Channels;
@@ -57,8 +61,11 @@ pub(super) struct Stream {
     refusals: Refusals,
     /// The last entry that the stream has given an ID, as the link for commands knows it.
     last: StreamId,
-    /// Whether Redis has no memory left for the stream.
-    is_full: bool,
+    /// What the reader's Redis does not have, if that is so: the other connection's must not have
+    /// it either.
+    doubt: Option<StreamId>,
+    /// Why messages go past the stream, if they do.
+    detour: Option<Detour>,
 }
 
 /// The link for commands, and how far it is.
@@ -99,7 +106,8 @@ impl Stream {
             pace: Pace::new(now),
             refusals: Refusals::default(),
             last: StreamId::ZERO,
-            is_full: false,
+            doubt: None,
+            detour: None,
         }
     }
 
@@ -116,11 +124,14 @@ impl Stream {
             .map(|command| command.link)
     }
 
-    /// The youngest entry that the stream is known to have had: a stream that has not come so far
-    /// is another one.
-    fn witness(&self) -> StreamId {
-        let added = self.ring.newest(0).map(|acked| acked.id);
-        self.last.max(added.unwrap_or_default())
+    /// What the stream is known to have had.
+    fn witness(&self) -> Witness {
+        let added = self.ring.newest(0).cloned();
+        let id = added.as_ref().map(|acked| acked.id);
+        Witness {
+            last: self.last.max(id.unwrap_or_default()),
+            added,
+        }
     }
 
     /// Gives a link up.
@@ -282,6 +293,7 @@ impl Engine for Stream {
                 Loss::Deaf => {
                     self.last = StreamId::ZERO;
                     if let Some(link) = self.sender() {
+                        self.doubt = Some(self.reader.doubt());
                         self.look(link, desk);
                     }
                 }
@@ -289,6 +301,7 @@ impl Engine for Stream {
             }
         } else if self.command(link).is_some() {
             self.command = None;
+            self.doubt = None;
             self.reader.stay();
             self.dialler.lost(&why, desk);
         }
@@ -320,6 +333,7 @@ impl Engine for Stream {
         };
         if self.refusals.pause_is_over(desk.links.is_idle(link), now) {
             desk.traffic.queue.rewind();
+            self.pace.begin(desk.traffic.said());
         }
         while let Some((seq, entry)) = desk.next_to_send(link, &self.refusals, &mut self.pace) {
             let published = entry.published(Format::Envelope);

@@ -16,7 +16,8 @@ use super::batch::Batch;
 use super::cursor::Cursor;
 use super::id::StreamId;
 use super::raw_ids::RawIds;
-use super::reply::{Item, StreamInfo, is_no_stream, read};
+use super::reply::{Item, StreamInfo, is_no_stream, page, read};
+use super::witness::Witness;
 
 /// How long `XREAD` waits for an entry. Between two of them there is time for a question.
 const BLOCK: Duration = Duration::from_secs(1);
@@ -55,9 +56,10 @@ pub(super) struct Reader {
     /// When it was asked last how the stream is, and when that was answered last.
     looked_at: Instant,
     told_at: Instant,
-    /// An entry that the stream had when that was asked: if it says it has not come so far, it is
-    /// another one.
-    witness: StreamId,
+    /// What the stream had when that was asked.
+    witness: Witness,
+    /// Whether it has our own entry of that.
+    has_added: bool,
 }
 
 /// What is awaited.
@@ -98,7 +100,8 @@ impl Reader {
             heard_at: now,
             looked_at: now,
             told_at: now,
-            witness: StreamId::ZERO,
+            witness: Witness::default(),
+            has_added: false,
         }
     }
 
@@ -115,6 +118,11 @@ impl Reader {
         &self.cursor
     }
 
+    /// What the stream should have had when that was asked last.
+    pub(super) fn doubt(&self) -> StreamId {
+        self.witness.last
+    }
+
     /// There is another connection for commands, which leads there: this one follows. What was read
     /// so far stays read.
     pub(super) fn follow(&mut self, to: Endpoint, desk: &mut Desk<'_>) {
@@ -125,7 +133,7 @@ impl Reader {
         self.is_led = true;
         self.reset();
         self.not_before = desk.now;
-        desk.traffic.fell_behind();
+        desk.traffic.fell_behind(desk.now);
     }
 
     /// There is no connection for commands: this one stays as long as it lasts.
@@ -134,7 +142,7 @@ impl Reader {
     }
 
     /// Opens the link if it is missing, and asks for more if it is time.
-    pub(super) fn advance(&mut self, witness: StreamId, desk: &mut Desk<'_>) {
+    pub(super) fn advance(&mut self, witness: Witness, desk: &mut Desk<'_>) {
         match (&self.to, self.link) {
             (Some(to), None) if self.is_led && self.not_before <= desk.now => {
                 let to = to.clone();
@@ -162,7 +170,7 @@ impl Reader {
     }
 
     /// The link is ready.
-    pub(super) fn ready(&mut self, link: LinkId, witness: StreamId, desk: &mut Desk<'_>) {
+    pub(super) fn ready(&mut self, link: LinkId, witness: Witness, desk: &mut Desk<'_>) {
         self.look(link, witness, desk);
     }
 
@@ -171,13 +179,14 @@ impl Reader {
         &mut self,
         request: Request,
         reply: Value,
-        witness: StreamId,
+        witness: Witness,
         desk: &mut Desk<'_>,
     ) -> Result<(), Loss> {
         let Some(link) = self.link else {
             return Ok(());
         };
         match request {
+            Request::Find => self.found(link, reply, desk)?,
             Request::Look => self.told(link, &reply, desk)?,
             Request::Read => self.came(link, reply, desk)?,
             _ => return Ok(()), // the link's own
@@ -190,7 +199,7 @@ impl Reader {
     pub(super) fn lost(&mut self, why: &Loss, desk: &mut Desk<'_>) {
         self.link = None;
         self.reset();
-        desk.traffic.fell_behind();
+        desk.traffic.fell_behind(desk.now);
         let is_misconfigured = why.misconfigured().is_some();
         self.not_before = desk.now
             + if is_misconfigured {
@@ -208,7 +217,7 @@ impl Reader {
         self.is_joined = false;
     }
 
-    fn ask_if_rested(&mut self, link: LinkId, witness: StreamId, desk: &mut Desk<'_>) {
+    fn ask_if_rested(&mut self, link: LinkId, witness: Witness, desk: &mut Desk<'_>) {
         if matches!(self.stage, Stage::Resting { until } if until <= desk.now) {
             self.ask(link, witness, desk);
         }
@@ -216,7 +225,7 @@ impl Reader {
 
     /// Asks for what is next: how the stream is, from time to time, and whether this is the master;
     /// otherwise for entries, if there is place for them.
-    fn ask(&mut self, link: LinkId, witness: StreamId, desk: &mut Desk<'_>) {
+    fn ask(&mut self, link: LinkId, witness: Witness, desk: &mut Desk<'_>) {
         if self.looked_at + LOOK_INTERVAL <= desk.now {
             desk.links
                 .send(link, Request::Role, &[b"HELLO", b"3"], desk.now);
@@ -224,17 +233,24 @@ impl Reader {
         } else if desk.news.inbox.is_full() {
             let until = desk.now + REST;
             self.stage = Stage::Resting { until };
+            desk.traffic.fell_behind(desk.now);
         } else {
             self.read(link, desk);
         }
     }
 
-    fn look(&mut self, link: LinkId, witness: StreamId, desk: &mut Desk<'_>) {
+    fn look(&mut self, link: LinkId, witness: Witness, desk: &mut Desk<'_>) {
+        if let Some(added) = &witness.added {
+            let id = added.id.to_string();
+            let args: [&[u8]; 4] = [b"XRANGE", self.key.as_bytes(), id.as_bytes(), id.as_bytes()];
+            desk.links.send(link, Request::Find, &args, desk.now);
+        }
         let args: [&[u8]; 3] = [b"XINFO", b"STREAM", self.key.as_bytes()];
         desk.links.send(link, Request::Look, &args, desk.now);
         self.stage = Stage::Looking;
         self.looked_at = desk.now;
         self.witness = witness;
+        self.has_added = false;
     }
 
     fn read(&mut self, link: LinkId, desk: &mut Desk<'_>) {
@@ -258,11 +274,23 @@ impl Reader {
         self.asked_at = desk.now;
     }
 
+    /// Whether our own entry is there.
+    fn found(&mut self, link: LinkId, reply: Value, desk: &mut Desk<'_>) -> Result<(), Loss> {
+        if let Some(error) = reply.as_error() {
+            return Err(refusal(error, link, desk));
+        }
+        let page = page(reply).ok_or(Loss::Unexpected("no entries after XRANGE"))?;
+        let added = self.witness.added.as_ref();
+        self.has_added = added.is_some_and(|added| page.has(added));
+        Ok(())
+    }
+
     /// How the stream is.
     fn told(&mut self, link: LinkId, reply: &Value, desk: &mut Desk<'_>) -> Result<(), Loss> {
         let stream = look_at(reply, link, desk)?;
-        let last = stream.map_or(StreamId::ZERO, |stream| stream.last);
-        if last < self.witness {
+        let (added, max_length) = (self.cursor.added(), desk.config.stream_maxlen);
+        let witness = &self.witness;
+        if witness.contradicts(stream.as_ref(), self.has_added, added, max_length) {
             return Err(Loss::Deaf);
         }
         if stream.is_none() {
@@ -290,22 +318,24 @@ impl Reader {
         if let Some(error) = reply.as_error() {
             return Err(refusal(error, link, desk));
         }
-        let items = read(reply).ok_or(Loss::Unexpected("no entries after XREAD"))?;
-        let (count, asked) = (items.len(), self.batch.count());
-        let lens = items.iter().flat_map(|item| &item.bytes).map(Vec::len);
-        let bytes = lens.sum();
-        for item in items {
+        let page = read(reply).ok_or(Loss::Unexpected("no entries after XREAD"))?;
+        let (count, asked) = (page.items.len(), self.batch.count());
+        if page.is_cut && asked == 1 {
+            return Err(Loss::Unexpected("more than one entry after XREAD"));
+        }
+        self.batch.came(&page);
+        let is_all = count < asked && !page.is_cut;
+        for item in page.items {
             self.hear(item, desk);
         }
-        if count < asked {
+        if is_all {
             desk.traffic.reached_end(self.asked_at, desk.now);
         } else {
-            desk.traffic.fell_behind();
+            desk.traffic.fell_behind(desk.now);
         }
-        self.batch.came(count, bytes);
         self.backoff.reset();
         self.heard_at = desk.now;
-        let is_early = count == 0 && desk.now < self.asked_at + REST;
+        let is_early = count == 0 && is_all && desk.now < self.asked_at + REST;
         let until = if is_early {
             self.asked_at + REST
         } else {

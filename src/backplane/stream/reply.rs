@@ -2,6 +2,7 @@
 
 use super::super::resp::Value;
 use super::id::StreamId;
+use super::ring::Acked;
 
 /// The field of an entry that holds the message. An entry without it is somebody else's, and its
 /// first field is taken for the message: so `XADD … * message hello` works as it is.
@@ -12,8 +13,35 @@ pub(super) const FIELD: &[u8] = b"m";
 pub(super) struct Item {
     /// What the stream calls it.
     pub(super) id: StreamId,
-    /// The message: an envelope, or none. `None` if it is so long that nobody has kept it.
+    /// The message: an envelope, or none. `None` if it is so long that nobody has kept it, or the
+    /// whole entry is.
     pub(super) bytes: Option<Vec<u8>>,
+}
+
+/// Entries that came together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    /// As many of them as there was room for.
+    pub(super) items: Vec<Item>,
+    /// Whether there were more: they have to be asked for again.
+    pub(super) is_cut: bool,
+}
+
+impl Page {
+    /// Whether an entry of ours is among them. Another one may have got its ID.
+    pub(super) fn has(&self, acked: &Acked) -> bool {
+        let mut found = self.items.iter().filter(|item| item.id == acked.id);
+        found.any(|item| item.bytes.as_deref() == Some(acked.entry.envelope()))
+    }
+}
+
+/// What is left of an entry.
+enum Kept {
+    Whole(Item),
+    /// It was so long that there was no room for it, or others before it were.
+    Omitted(StreamId),
+    /// Nothing.
+    Nothing,
 }
 
 /// What `XINFO STREAM` says.
@@ -59,30 +87,57 @@ pub(super) fn is_no_stream(error: &[u8]) -> bool {
 
 /// The entries in the reply to `XREAD` of one stream; none if it has waited in vain. `None` if it
 /// is something else.
-pub(super) fn read(reply: Value) -> Option<Vec<Item>> {
+pub(super) fn read(reply: Value) -> Option<Page> {
     match reply {
-        Value::Null => Some(Vec::new()),
+        Value::Null => Some(Page::default()),
         Value::Map(streams) => {
             let (_, entries) = streams.into_iter().next()?;
-            items(entries)
+            page(entries)
         }
         _ => None,
     }
 }
 
 /// The entries in the reply to `XRANGE`. `None` if it is something else.
-pub(super) fn items(reply: Value) -> Option<Vec<Item>> {
-    let Value::Array(entries) = reply else {
-        return None;
+pub(super) fn page(reply: Value) -> Option<Page> {
+    let entries = match reply {
+        Value::Array(entries) => entries,
+        _ => return None,
     };
-    entries.into_iter().map(item).collect()
+    let mut page = Page::default();
+    for entry in entries {
+        match item(entry)? {
+            Kept::Whole(item) => page.items.push(item),
+            // Nothing was before it, so it is too long by itself.
+            Kept::Omitted(id) if page.items.is_empty() => page.items.push(Item { id, bytes: None }),
+            Kept::Omitted(_) | Kept::Nothing => {
+                page.is_cut = true;
+                break;
+            }
+        }
+    }
+    Some(page)
 }
 
 /// An ID and a list in which fields and values take turns.
-fn item(entry: Value) -> Option<Item> {
+fn item(entry: Value) -> Option<Kept> {
+    if entry == Value::Omitted {
+        return Some(Kept::Nothing);
+    }
     let mut parts = entry.into_array()?.into_iter();
-    let id = id(&parts.next()?)?;
-    let mut values = parts.next()?.into_array()?;
+    let first = parts.next()?;
+    if first == Value::Omitted {
+        return Some(Kept::Nothing);
+    }
+    let id = id(&first)?;
+    let mut values = match parts.next()? {
+        Value::Omitted => return Some(Kept::Omitted(id)),
+        Value::Null => return Some(Kept::Whole(Item { id, bytes: None })),
+        values => values.into_array()?,
+    };
+    if values.last() == Some(&Value::Omitted) {
+        return Some(Kept::Omitted(id));
+    }
     let named = values
         .chunks_exact(2)
         .position(|pair| pair[0].as_bytes() == Some(FIELD));
@@ -94,7 +149,7 @@ fn item(entry: Value) -> Option<Item> {
         Value::Null => None,
         value => Some(value.into_bytes()?),
     };
-    Some(Item { id, bytes })
+    Some(Kept::Whole(Item { id, bytes }))
 }
 
 /// An ID.
@@ -172,13 +227,51 @@ mod tests {
             id: at(ms, seq),
             bytes: Some(bytes.to_vec()),
         });
-        assert_eq!(read(decode(reply)), Some(expected.to_vec()));
+        let whole = |items: &[Item]| Page {
+            items: items.to_vec(),
+            is_cut: false,
+        };
+        assert_eq!(read(decode(reply)), Some(whole(&expected)));
         assert_eq!(
             read(decode("_\r\n")),
-            Some(Vec::new()),
+            Some(whole(&[])),
             "it has waited in vain"
         );
-        assert_eq!(items(decode("*0\r\n")), Some(Vec::new()));
+        assert_eq!(page(decode("*0\r\n")), Some(whole(&[])));
+    }
+
+    #[test]
+    fn what_there_was_no_room_for_is_too_long_if_nothing_was_before_it() {
+        let name = |ms: u64| Value::Bulk(format!("{ms}-0").into_bytes());
+        let entry = |ms, values| Value::Array(vec![name(ms), values]);
+        let bytes = |byte: u8| Value::Bulk(vec![byte]);
+        let whole = |ms| entry(ms, Value::Array(vec![bytes(b'm'), bytes(b'x')]));
+        let page = |entries: &[Value]| {
+            let page = page(Value::Array(entries.to_vec())).unwrap();
+            let items = page.items.iter();
+            let items = items.map(|item| (item.id.ms, item.bytes.is_some()));
+            (items.collect::<Vec<_>>(), page.is_cut)
+        };
+        let omitted = |ms| entry(ms, Value::Array(vec![bytes(b'm'), Value::Omitted]));
+        assert_eq!(page(&[omitted(1)]), (vec![(1, false)], false));
+        assert_eq!(
+            page(&[omitted(1), whole(2)]),
+            (vec![(1, false), (2, true)], false)
+        );
+        let cut = (vec![(1, true)], true);
+        assert_eq!(page(&[whole(1), omitted(2), whole(3)]), cut);
+        for nothing in [Value::Omitted, Value::Array(vec![Value::Omitted])] {
+            assert_eq!(page(&[whole(1), nothing.clone()]), cut);
+            assert_eq!(page(&[nothing]), (vec![], true));
+        }
+        let nameless = entry(1, Value::Omitted);
+        assert_eq!(page(&[nameless]), (vec![(1, false)], false));
+        // It is too long wherever it is.
+        let nulls = [whole(1), entry(2, Value::Null), whole(3)];
+        assert_eq!(
+            page(&nulls),
+            (vec![(1, true), (2, false), (3, true)], false)
+        );
     }
 
     #[test]
@@ -193,11 +286,11 @@ mod tests {
             "%1\r\n$1\r\nx\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*0\r\n",
             "%1\r\n$1\r\nx\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*1\r\n$1\r\nm\r\n",
             "%1\r\n$1\r\nx\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nm\r\n:1\r\n",
-            "%1\r\n$1\r\nx\r\n*1\r\n*2\r\n$3\r\n1-0\r\n_\r\n",
+            "%1\r\n$1\r\nx\r\n*1\r\n*2\r\n$3\r\n1-0\r\n:1\r\n",
         ];
         for wrong in wrong {
             assert_eq!(read(decode(wrong)), None, "{wrong}");
         }
-        assert_eq!(items(decode("_\r\n")), None);
+        assert_eq!(page(decode("_\r\n")), None);
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Entries {
     pub(super) added: u64,
     /// To how many it is trimmed, whatever the command says.
     pub(super) max_length: Option<usize>,
+    /// Entries that have other fields before the one that is ours: so many, of so many bytes.
+    pub(super) more: BTreeMap<StreamId, (usize, usize)>,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +84,11 @@ impl Fake {
     /// Whoever has subscribed to something loses its connection.
     pub(super) fn hang_up_subscribers(&mut self) {
         self.conns.retain(|_, state| state.channels.is_empty());
+    }
+
+    /// Whoever has not does.
+    pub(super) fn hang_up_readers(&mut self) {
+        self.conns.retain(|_, state| !state.channels.is_empty());
     }
 
     pub(super) fn is_connected(&self, conn: Conn) -> bool {
@@ -151,13 +158,19 @@ impl Fake {
                 ..stream.last
             }
         };
+        self.add_as(id, bytes);
+        id
+    }
+
+    /// Adds an entry from nowhere that has this ID.
+    pub(super) fn add_as(&mut self, id: StreamId, bytes: &[u8]) {
+        let stream = self.stream.get_or_insert_default();
         stream.last = id;
         stream.added += 1;
         stream.kept.push_back((id, bytes.to_vec()));
         if let Some(max) = stream.max_length {
             stream.trim(max);
         }
-        id
     }
 
     /// Publishes something from nowhere. Returns how many hear it.
@@ -192,7 +205,7 @@ impl Fake {
             return None;
         }
         let mut reply = b"%1\r\n$1\r\ns\r\n".to_vec();
-        write_entries(&found, &mut reply);
+        self.write_entries(&found, &mut reply);
         Some(reply)
     }
 
@@ -227,15 +240,21 @@ impl Fake {
                     let id = StreamId::parse(&command[2]).unwrap();
                     let entries = self.stream.iter().flat_map(|stream| &stream.kept);
                     let found: Vec<_> = entries.filter(|(other, _)| *other == id).collect();
-                    write_entries(&found, &mut reply);
+                    self.write_entries(&found, &mut reply);
                 }
                 "XADD" => {
                     assert_eq!(
                         (word(2), word(3), word(5), word(6)),
                         ("MAXLEN", "~", "*", "m")
                     );
-                    let id = self.add(&command[7], now);
-                    bulk(id.to_string().as_bytes(), &mut reply);
+                    let last = self.stream.as_ref().map(|stream| stream.last);
+                    if last == Some(StreamId::MAX) {
+                        let error = "The stream has exhausted the last possible ID";
+                        reply = format!("-ERR {error}, unable to add more items\r\n").into();
+                    } else {
+                        let id = self.add(&command[7], now);
+                        bulk(id.to_string().as_bytes(), &mut reply);
+                    }
                 }
                 "XREAD" => {
                     let (count, block) = (word(2).parse().unwrap(), word(4).parse().unwrap());
@@ -264,10 +283,18 @@ impl Fake {
         };
         reply.extend(format!("+{name}\r\n:{}\r\n+first-entry\r\n", stream.added).bytes());
         match stream.kept.front() {
-            Some((id, bytes)) => write_entry(*id, bytes, &mut reply),
+            Some((id, bytes)) => stream.write_entry(*id, bytes, &mut reply),
             None => reply.extend(b"_\r\n"),
         }
         reply
+    }
+
+    fn write_entries(&self, entries: &[&(StreamId, Vec<u8>)], output: &mut Vec<u8>) {
+        output.extend(format!("*{}\r\n", entries.len()).bytes());
+        for (id, bytes) in entries {
+            let stream = self.stream.as_ref().expect("they are in it");
+            stream.write_entry(*id, bytes, output);
+        }
     }
 }
 
@@ -284,6 +311,18 @@ impl Entries {
     pub(super) fn trim(&mut self, length: usize) {
         let gone = self.kept.len().saturating_sub(length);
         self.kept.drain(..gone);
+    }
+
+    fn write_entry(&self, id: StreamId, bytes: &[u8], output: &mut Vec<u8>) {
+        output.extend(b"*2\r\n");
+        bulk(id.to_string().as_bytes(), output);
+        let (fields, len) = self.more.get(&id).copied().unwrap_or_default();
+        output.extend(format!("*{}\r\n", 2 * fields + 2).bytes());
+        for _ in 0..2 * fields {
+            bulk(&vec![b'x'; len], output);
+        }
+        bulk(b"m", output);
+        bulk(bytes, output);
     }
 }
 
@@ -320,18 +359,4 @@ fn bulk(bytes: &[u8], output: &mut Vec<u8>) {
     output.extend(format!("${}\r\n", bytes.len()).bytes());
     output.extend_from_slice(bytes);
     output.extend(b"\r\n");
-}
-
-fn write_entry(id: StreamId, bytes: &[u8], output: &mut Vec<u8>) {
-    output.extend(b"*2\r\n");
-    bulk(id.to_string().as_bytes(), output);
-    output.extend(b"*2\r\n$1\r\nm\r\n");
-    bulk(bytes, output);
-}
-
-fn write_entries(entries: &[&(StreamId, Vec<u8>)], output: &mut Vec<u8>) {
-    output.extend(format!("*{}\r\n", entries.len()).bytes());
-    for (id, bytes) in entries {
-        write_entry(*id, bytes, output);
-    }
 }

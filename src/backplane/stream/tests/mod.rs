@@ -7,6 +7,7 @@ mod world;
 use std::time::Duration;
 
 use super::super::{Event, MAX_INBOX};
+use super::id::StreamId;
 use world::{TICK, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -406,6 +407,45 @@ fn an_entry_that_is_too_long_for_us_stops_nobody() {
 }
 
 #[test]
+fn an_entry_with_too_many_fields_or_too_long_ones_stops_nobody() {
+    let mut world = World::with(2, |config| config.max_message_size = 1000);
+    world.chat(3);
+    // The most that there is room for is some 9 MB.
+    let more = [
+        (3000, 10),
+        (2000, 1000),
+        (200_000, 0),
+        (100, 60_000),
+        (1, 10),
+    ];
+    for (number, more) in more.into_iter().enumerate() {
+        let text = format!("with others {number}");
+        let id = world.redis.add(text.as_bytes(), world.now);
+        world.redis.stream.as_mut().unwrap().more.insert(id, more);
+        world.chat(3);
+    }
+    world.pass(2 * SECOND);
+    world.assert_complete();
+    // Whoever comes back finds them again, at the stream's front and all at once.
+    world.restart(|stream| stream.as_mut().unwrap().trim(35));
+    world.settle();
+    world.chat(3);
+    world.pass(2 * SECOND);
+    world.assert_complete();
+    for node in 0..2 {
+        let others = world.texts(node).into_iter();
+        let others = others.filter(|text| text.starts_with("with others"));
+        let expected = ["with others 1", "with others 4"];
+        assert_eq!(others.collect::<Vec<_>>(), expected);
+        let too_long = world.metric(node, "rejected_total{reason=\"size\"}");
+        assert_eq!(too_long, 3);
+        let lost = world.metric(node, "reconnects_total{reason=\"protocol\"}");
+        assert_eq!(lost, 0);
+        assert_eq!(world.metric(node, "gap_messages_total"), 0);
+    }
+}
+
+#[test]
 fn without_a_redis_clients_hear_each_other_and_later_everybody() {
     let mut world = World::stopped(2, |_| {});
     world.chat(100);
@@ -504,6 +544,76 @@ fn without_memory_no_more_waits_to_be_written_than_otherwise() {
 }
 
 #[test]
+fn a_stream_without_ids_is_passed_by_and_read_to_its_end() {
+    let mut world = World::new(2);
+    world.chat(10);
+    world.redis.add_as(StreamId::MAX, b"the last");
+    let reads = world.count("XREAD");
+    world.chat(20);
+    world.pass(8 * SECOND);
+    assert!(
+        world.count("XREAD") - reads < 100,
+        "nobody turns in circles"
+    );
+    for node in 0..2 {
+        assert_eq!(world.metric(node, "diverted_total"), 20);
+        assert_eq!(world.metric(node, "dropped_total{reason=\"refused\"}"), 0);
+        let said = |event: &Event| *event == Event::StreamExhausted;
+        assert_eq!(world.nodes[node].has_said(said), 1);
+        let heard = world.texts(node).into_iter();
+        assert_eq!(heard.filter(|text| *text == "the last").count(), 1);
+    }
+    // Whoever comes back reads it again, and no message twice.
+    world.restart(|_| {});
+    world.settle();
+    world.chat(10);
+    world.pass(15 * SECOND);
+    world.assert_complete();
+    // Somebody has read the log, and deletes it.
+    world.redis.stream = None;
+    world.pass(10 * SECOND);
+    let before = world.metric(0, "diverted_total");
+    world.chat(20);
+    world.pass(15 * SECOND);
+    world.assert_complete();
+    assert_eq!(world.metric(0, "diverted_total"), before);
+    assert_eq!(world.metric(1, "gap_messages_total"), 0);
+}
+
+#[test]
+fn of_two_masters_none_is_written_to_while_the_other_is_read() {
+    // The new one has all that the old one had, or not the last of it.
+    for lost in [0, 5] {
+        let mut world = World::new(2);
+        world.chat(20);
+        world.split();
+        world.redis.stream.as_mut().unwrap().lose(lost);
+        // Node 0 goes on writing to the old one, which keeps the connection for commands.
+        let old = world.old.as_mut().unwrap();
+        old.hang_up_readers();
+        world.nodes[1].is_cut = true;
+        world.turn();
+        world.nodes[1].is_cut = false;
+        // Node 1 takes the new one farther than the old one is.
+        for _ in 0..3 {
+            world.chat(5);
+            world.pass(SECOND / 5);
+        }
+        world.pass(20 * SECOND);
+        world.chat(20);
+        world.pass(SECOND);
+        world.assert_complete();
+        assert!(world.metric(0, "reconnects_total{reason=\"deaf\"}") > 0);
+        assert_eq!(world.metric(0, "up"), 1);
+        assert_eq!(world.metric(1, "gap_messages_total"), 0);
+        let lost = world.metric(0, "reconnects_total{reason=\"deaf\"}");
+        world.pass(60 * SECOND);
+        let still = world.metric(0, "reconnects_total{reason=\"deaf\"}");
+        assert_eq!(still, lost, "they have met");
+    }
+}
+
+#[test]
 fn a_redis_that_is_not_the_master_any_longer_is_left() {
     let mut world = World::new(1);
     world.redis.role = "slave";
@@ -549,6 +659,82 @@ fn who_refuses_for_a_while_is_asked_again() {
     world.pass(SECOND);
     world.assert_complete();
     world.nodes[0].assert_prompt(Duration::from_millis(250) + TICK);
+}
+
+#[test]
+fn what_was_refused_for_a_while_does_not_come_all_at_once() {
+    let mut world = World::with(1, |config| config.max_message_size = 100_000);
+    let misconf = "MISCONF Redis is configured to save RDB snapshots";
+    world.redis.errors.insert("XADD", misconf);
+    let long = "x".repeat(90_000);
+    for number in 0..60 {
+        world.say(0, &format!("0.{number}{long}"));
+        world.turn();
+    }
+    world.redis.errors.clear();
+    let (mut before, mut most) = (0, 0);
+    for _ in 0..200 {
+        world.pass(SECOND / 20);
+        let stream = world.redis.stream.as_ref();
+        let added = stream.map_or(0, |stream| stream.kept.len());
+        most = most.max(added - before);
+        before = added;
+    }
+    assert_eq!(before, 60);
+    assert!(most <= 2 * 13, "{most} in 50 ms: a MiB is 12");
+}
+
+#[test]
+fn a_long_way_is_no_narrow_one() {
+    let mut world = World::with(1, |config| config.max_message_size = 64 * 1024);
+    world.nodes[0].distance = Duration::from_millis(400);
+    // 2000 a second: more than five times what 128 for each time there and back would be.
+    for _ in 0..2000 {
+        for _ in 0..20 {
+            world.redis.add(&[b'x'; 100], world.now);
+        }
+        world.turn();
+    }
+    world.pass(2 * SECOND);
+    assert_eq!(world.nodes[0].heard.len(), 40_000);
+    assert_eq!(world.metric(0, "missed_total"), 0);
+    assert_eq!(world.metric(0, "reconnects_total{reason=\"stalled\"}"), 0);
+}
+
+#[test]
+fn nothing_is_given_up_that_may_be_in_what_was_not_read() {
+    let mut world = World::new(2);
+    world.chat(10);
+    // Nobody can read, and what is published past the stream comes first.
+    world.redis.errors.insert("XREAD", "LOADING later");
+    world.redis.hang_up_readers();
+    for _ in 0..10 {
+        world.say_next(0);
+        world.turn();
+    }
+    world.redis.errors.insert("XADD", "OOM command not allowed");
+    for _ in 0..10 {
+        world.say_next(0);
+        world.turn();
+    }
+    world.pass(30 * SECOND);
+    assert_eq!(world.metric(1, "gap_messages_total"), 0);
+    world.redis.errors.clear();
+    world.pass(30 * SECOND);
+    assert_eq!(world.metric(1, "gap_messages_total"), 0);
+    let heard = world.texts(1).into_iter();
+    assert_eq!(heard.filter(|text| text.starts_with("0.")).count(), 30);
+    // What is in nothing that was read is given up in the end.
+    world.redis.stream.as_mut().unwrap().max_length = Some(1);
+    world.nodes[1].is_cut = true;
+    for _ in 0..5 {
+        world.say_next(0);
+        world.turn();
+    }
+    world.nodes[1].is_cut = false;
+    world.settle();
+    world.pass(15 * SECOND);
+    assert_eq!(world.metric(1, "gap_messages_total"), 4);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Some servers and a Redis, without sockets and without waiting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::super::output::MAX_OUTPUT;
@@ -18,6 +18,8 @@ pub(super) const TICK: Duration = Duration::from_millis(10);
 pub(super) struct World {
     pub(super) now: Instant,
     pub(super) redis: Fake,
+    /// Another one, that nobody new finds: it has been the master, and thinks that it is.
+    pub(super) old: Option<Fake>,
     /// Whether Redis runs.
     pub(super) is_up: bool,
     pub(super) nodes: Vec<Node>,
@@ -26,7 +28,11 @@ pub(super) struct World {
 /// A server.
 pub(super) struct Node {
     pub(super) backplane: Backplane,
-    conns: BTreeMap<LinkId, Conn>,
+    /// Its connections, and whether each is to the old Redis.
+    conns: BTreeMap<LinkId, (Conn, bool)>,
+    /// How long the way to Redis and back is, and what is on it.
+    pub(super) distance: Duration,
+    under_way: BTreeMap<LinkId, VecDeque<(Instant, Vec<u8>)>>,
     /// Whether Redis can be reached from here.
     pub(super) is_cut: bool,
     /// Whether clients are too slow to take anything.
@@ -49,6 +55,8 @@ impl World {
         let node = |origin| Node {
             backplane: Backplane::new(config.clone(), origin, 77 * origin, now),
             conns: BTreeMap::new(),
+            distance: Duration::ZERO,
+            under_way: BTreeMap::new(),
             is_cut: false,
             is_clogged: false,
             heard: Vec::new(),
@@ -58,6 +66,7 @@ impl World {
         Self {
             now,
             redis: Fake::new(now),
+            old: None,
             is_up: false,
             nodes: (1..=count).map(node).collect(),
         }
@@ -106,6 +115,9 @@ impl World {
                 is_busy |= self.talk(index);
             }
             self.redis.run(self.now);
+            if let Some(old) = &mut self.old {
+                old.run(self.now);
+            }
             if !is_busy {
                 break;
             }
@@ -119,16 +131,20 @@ impl World {
 
     /// What a server's driver does in a turn. Whether something was said or heard.
     fn talk(&mut self, index: usize) -> bool {
-        let (node, redis, now) = (&mut self.nodes[index], &mut self.redis, self.now);
+        let (node, now) = (&mut self.nodes[index], self.now);
+        let (redis, old) = (&mut self.redis, &mut self.old);
         let mut is_busy = false;
-        for (link, conn) in node.conns.clone() {
+        for (link, (conn, is_old)) in node.conns.clone() {
+            let redis = of(redis, old, is_old);
             if node.is_cut || !redis.is_connected(conn) {
                 node.conns.remove(&link);
+                node.under_way.remove(&link);
                 redis.hang_up(conn);
                 node.backplane.disconnected(link, LinkFailure::Reset, now);
                 is_busy = true;
             } else if node.backplane.wants_input(link) {
                 let bytes = redis.take_output(conn);
+                let bytes = node.travel(link, bytes, now);
                 is_busy |= !bytes.is_empty();
                 node.backplane.receive(link, &bytes, now);
             }
@@ -139,20 +155,21 @@ impl World {
             is_busy = true;
             match action {
                 Action::Connect { link, .. } if self.is_up && !node.is_cut => {
-                    node.conns.insert(link, redis.connect());
+                    node.conns.insert(link, (redis.connect(), false));
                     node.backplane.connected(link, now);
                 }
                 Action::Connect { link, .. } => {
                     node.backplane.disconnected(link, LinkFailure::Connect, now);
                 }
                 Action::Disconnect(link) => {
-                    if let Some(conn) = node.conns.remove(&link) {
-                        redis.hang_up(conn);
+                    if let Some((conn, is_old)) = node.conns.remove(&link) {
+                        of(redis, old, is_old).hang_up(conn);
                     }
                 }
             }
         }
-        for (link, conn) in &node.conns {
+        for (link, (conn, is_old)) in &node.conns {
+            let redis = of(redis, old, *is_old);
             let output = node.backplane.output(*link).to_vec();
             let most = MAX_OUTPUT + node.backplane.config().max_message_size;
             assert!(output.len() <= most, "{} bytes wait", output.len());
@@ -191,10 +208,31 @@ impl World {
         }
     }
 
+    /// There is another master, which has all that the one had that all are connected to: whoever
+    /// connects from now on connects to that.
+    pub(super) fn split(&mut self) {
+        let mut redis = Fake::new(self.now);
+        (redis.stream, redis.clock) = (self.redis.stream.clone(), self.redis.clock);
+        self.old = Some(std::mem::replace(&mut self.redis, redis));
+        for (_, is_old) in self
+            .nodes
+            .iter_mut()
+            .flat_map(|node| node.conns.values_mut())
+        {
+            *is_old = true;
+        }
+    }
+
     /// Redis is killed, and starts again with what this leaves of its stream.
     pub(super) fn restart(&mut self, leave: impl Fn(&mut Option<super::fake::Entries>)) {
         self.redis.hang_up_all();
         leave(&mut self.redis.stream);
+    }
+
+    /// How often Redis was told this.
+    pub(super) fn count(&self, command: &str) -> usize {
+        let names = self.redis.log.iter();
+        names.filter(|name| *name == command).count()
     }
 
     /// What a metric of a server says.
@@ -233,7 +271,28 @@ impl World {
     }
 }
 
+/// The Redis that a connection leads to.
+fn of<'r>(redis: &'r mut Fake, old: &'r mut Option<Fake>, is_old: bool) -> &'r mut Fake {
+    match old {
+        Some(old) if is_old => old,
+        _ => redis,
+    }
+}
+
 impl Node {
+    /// Redis has sent this on a link. What arrives there.
+    fn travel(&mut self, link: LinkId, bytes: Vec<u8>, now: Instant) -> Vec<u8> {
+        let under_way = self.under_way.entry(link).or_default();
+        if !bytes.is_empty() {
+            under_way.push_back((now + self.distance, bytes));
+        }
+        let mut arrived = Vec::new();
+        while under_way.front().is_some_and(|(due, _)| *due <= now) {
+            arrived.extend(under_way.pop_front().map(|(_, bytes)| bytes).unwrap());
+        }
+        arrived
+    }
+
     /// Clients hear what there is for them. Whether there was something.
     fn hear(&mut self, now: Instant) -> bool {
         while let Some(event) = self.backplane.next_event() {
