@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::client::Client;
 use crate::pass;
 use crate::proxy::Way;
+use crate::resp::Reply;
 use crate::server::{Keeps, RedisServer};
 use crate::stage::{Mode, Plan, Stage, in_both_modes};
 
@@ -195,6 +196,36 @@ fn stream_trimmed_by_others() {
         pass(Duration::from_millis(50));
     }
     stage.what_was_lost_is_counted();
+}
+
+/// Somebody adds entries that are no messages at all: too many fields, or too much in them. Whoever
+/// reads the stream goes on behind them.
+#[test]
+#[ignore = "needs redis-server: run by ./test redis"]
+fn entries_too_long_to_keep() {
+    let mut stage = Stage::new(Mode::Stream);
+    let key = stream_key(&stage.redis);
+    let mut redis = stage.redis.connect();
+    let megabyte = vec![b'x'; 1 << 20];
+    let entries: [(usize, &[u8]); 3] = [(5000, b""), (100_000, b"x"), (40, &megabyte)];
+    for (fields, value) in entries {
+        let mut command = vec![b"XADD".as_slice(), key.as_bytes(), b"*"];
+        command.extend((0..fields).flat_map(|_| [b"f".as_slice(), value]));
+        let id = redis.call(&command).expect("an answer");
+        assert!(matches!(id, Reply::Bulk(_)), "{id:?}");
+        pass(Duration::from_millis(500));
+    }
+    // Whoever comes back finds all of them again.
+    stage.proxies[1].cut();
+    pass(Duration::from_millis(500));
+    stage.proxies[1].mend();
+    stage.nothing_was_lost();
+    for node in &stage.nodes {
+        let too_long = node.metric("fanfare_redis_rejected_total{reason=\"size\"}");
+        assert_eq!(too_long, 3);
+        let wrong = node.metric("fanfare_redis_reconnects_total{reason=\"protocol\"}");
+        assert_eq!(wrong, 0);
+    }
 }
 
 fn stream_key(redis: &RedisServer) -> String {

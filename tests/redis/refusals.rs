@@ -201,6 +201,37 @@ fn out_of_memory() {
     });
 }
 
+/// Somebody uses up the IDs of the stream: what cannot be added is published all the same, until
+/// somebody deletes it.
+#[test]
+#[ignore = "needs redis-server: run by ./test redis"]
+fn stream_without_ids() {
+    const DIVERTED: &str = "fanfare_redis_diverted_total";
+
+    let mut stage = Stage::new(Mode::Stream);
+    let key = "websocket-broadcast:s";
+    let last = "18446744073709551615-18446744073709551615";
+    stage.redis.tell(&format!("XADD {key} {last} m last"));
+    let refused = stage.redis.say(&format!("XADD {key} * m more")).text();
+    assert!(
+        refused.starts_with("ERR The stream has exhausted"),
+        "{refused}"
+    );
+    for node in &stage.nodes {
+        node.process.line("no IDs left");
+        let load = node.load(Duration::from_secs(2));
+        assert!(load < 0.5, "{load} of a core");
+        assert!(node.is_well() && node.metric(DIVERTED) > 100);
+    }
+    stage.redis.tell(&format!("DEL {key}"));
+    pass(Duration::from_secs(1));
+    let before = stage.nodes[0].metric(DIVERTED);
+    pass(Duration::from_secs(10));
+    assert_eq!(stage.nodes[0].metric(DIVERTED), before);
+    stage.wait_until_well();
+    stage.nothing_was_lost();
+}
+
 /// There is something else where the stream should be.
 #[test]
 #[ignore = "needs redis-server: run by ./test redis"]
