@@ -18,6 +18,10 @@ pub(super) struct Fake {
     pub(super) clock: (u64, Instant),
     /// `master` or `slave`.
     pub(super) role: &'static str,
+    /// The stream that is read on connections that have subscribed to nothing, if it is another.
+    pub(super) read_stream: Option<Entries>,
+    /// The role that those are told, if it is another.
+    pub(super) read_role: Option<&'static str>,
     /// Whether it counts what was ever added, as Redis does since 7.0.
     pub(super) counts: bool,
     /// Whether it is stopped: it takes bytes and does nothing.
@@ -57,6 +61,8 @@ impl Fake {
             errors: BTreeMap::new(),
             clock: (1_000_000_000, now),
             role: "master",
+            read_stream: None,
+            read_role: None,
             counts: true,
             is_stopped: false,
             conns: BTreeMap::new(),
@@ -122,7 +128,7 @@ impl Fake {
         for conn in conns {
             while let Some(state) = self.conns.get_mut(&conn) {
                 if let Some((from, count, until)) = state.waits {
-                    let reply = match self.read(from, count) {
+                    let reply = match self.read(conn, from, count) {
                         Some(reply) => reply,
                         None if until <= now => b"_\r\n".to_vec(),
                         None => break,
@@ -139,10 +145,18 @@ impl Fake {
             }
         }
         // Who waits has been looked at before others have added something.
-        let waiting = |state: &State| state.waits.is_some_and(|(from, ..)| self.has_after(from));
-        if self.conns.values().any(waiting) {
+        let mut waiting = self.conns.iter();
+        if waiting.any(|(conn, state)| {
+            let waits = state.waits;
+            waits.is_some_and(|(from, ..)| self.has_after(*conn, from))
+        }) {
             self.run(now);
         }
+    }
+
+    /// How often it was given this command.
+    pub(super) fn commands(&self, name: &str) -> usize {
+        self.log.iter().filter(|other| *other == name).count()
     }
 
     /// Adds an entry from nowhere.
@@ -192,13 +206,24 @@ impl Fake {
         self.clock.0 -= u64::try_from(by.as_millis()).unwrap();
     }
 
-    fn has_after(&self, from: StreamId) -> bool {
-        let stream = self.stream.as_ref();
+    /// Whether this connection is one that reads alone.
+    fn only_reads(&self, conn: Conn) -> bool {
+        self.conns[&conn].channels.is_empty()
+    }
+
+    /// The stream as this connection has it.
+    fn stream_of(&self, conn: Conn) -> Option<&Entries> {
+        let other = self.read_stream.as_ref().filter(|_| self.only_reads(conn));
+        other.or(self.stream.as_ref())
+    }
+
+    fn has_after(&self, conn: Conn, from: StreamId) -> bool {
+        let stream = self.stream_of(conn);
         stream.is_some_and(|stream| stream.kept.back().is_some_and(|(id, _)| *id > from))
     }
 
-    fn read(&self, from: StreamId, count: usize) -> Option<Vec<u8>> {
-        let entries = &self.stream.as_ref()?.kept;
+    fn read(&self, conn: Conn, from: StreamId, count: usize) -> Option<Vec<u8>> {
+        let entries = &self.stream_of(conn)?.kept;
         let index = entries.partition_point(|(id, _)| *id <= from);
         let found: Vec<_> = entries.range(index..).take(count).collect();
         if found.is_empty() {
@@ -218,7 +243,8 @@ impl Fake {
         } else {
             match name.as_str() {
                 "HELLO" => {
-                    let role = self.role;
+                    let other = self.read_role.filter(|_| self.only_reads(conn));
+                    let role = other.unwrap_or(self.role);
                     reply = format!("%2\r\n+proto\r\n:3\r\n+role\r\n+{role}\r\n").into_bytes();
                 }
                 "PING" => reply = b"+PONG\r\n".to_vec(),
@@ -235,7 +261,7 @@ impl Fake {
                     let heard = self.publish(&command[1], &command[2]);
                     reply = format!(":{heard}\r\n").into_bytes();
                 }
-                "XINFO" => reply = self.info(),
+                "XINFO" => reply = self.info(conn),
                 "XRANGE" => {
                     let id = StreamId::parse(&command[2]).unwrap();
                     let entries = self.stream.iter().flat_map(|stream| &stream.kept);
@@ -269,8 +295,8 @@ impl Fake {
         self.conns.get_mut(&conn).unwrap().output.extend(reply);
     }
 
-    fn info(&self) -> Vec<u8> {
-        let Some(stream) = &self.stream else {
+    fn info(&self, conn: Conn) -> Vec<u8> {
+        let Some(stream) = self.stream_of(conn) else {
             return b"-ERR no such key\r\n".to_vec();
         };
         let mut reply = format!("%4\r\n+length\r\n:{}\r\n", stream.kept.len()).into_bytes();

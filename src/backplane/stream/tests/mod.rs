@@ -318,19 +318,12 @@ fn while_clients_are_slow_nothing_is_asked_for_and_nothing_is_lost() {
         world.say(0, &format!("0.{number} {long}"));
         world.turn();
     }
-    let reads = |world: &World| {
-        world
-            .redis
-            .log
-            .iter()
-            .filter(|name| *name == "XREAD")
-            .count()
-    };
-    let before = reads(&world);
+    let before = world.redis.commands("XREAD");
     // Longer than anything is waited for: heartbeats of the other tell what is not read yet.
     world.pass(30 * SECOND);
     let others = 30 + 30 / 5;
-    assert!(reads(&world) - before <= others, "only the other one reads");
+    let reads = world.redis.commands("XREAD") - before;
+    assert!(reads <= others, "only the other one reads");
     let (mut held, mut count) = (0, 0);
     while let Some(delivery) = world.nodes[1].backplane.next_delivery() {
         held += delivery.payload().len();
@@ -480,13 +473,7 @@ fn nothing_tells_what_a_stream_of_the_wrong_type_holds_and_it_is_said_once() {
         for _ in 0..3 {
             world.say_next(0);
             world.pass(10 * SECOND);
-            let connects = world
-                .redis
-                .log
-                .iter()
-                .filter(|name| *name == "HELLO")
-                .count()
-                - since;
+            let connects = world.redis.commands("HELLO") - since;
             since += connects;
             assert!(connects <= 10, "{command}: {connects} in 10 s");
         }
@@ -774,4 +761,65 @@ fn a_reader_that_reads_another_stream_than_is_written_to_notices() {
         })
         .sum();
     assert!(told > 0);
+}
+
+#[test]
+fn a_reader_that_has_come_to_another_stream_leaves() {
+    let mut world = World::new(2);
+    world.chat(20);
+    // Where it reads there is less than where is written to, and nobody says so.
+    let mut stale = world.redis.stream.clone().unwrap();
+    stale.lose(10);
+    world.redis.read_stream = Some(stale);
+    world.chat(50);
+    world.pass(7 * SECOND);
+    for node in 0..2 {
+        assert!(world.metric(node, "reconnects_total{reason=\"deaf\"}") > 0);
+        assert_eq!(
+            world.metric(node, "reconnects_total{reason=\"forgotten\"}"),
+            0
+        );
+    }
+    world.redis.read_stream = None;
+    world.settle();
+    world.chat(20);
+    world.pass(15 * SECOND);
+    world.assert_complete();
+    assert_eq!(world.metric(0, "replayed_total"), 0, "nothing was lost");
+}
+
+#[test]
+fn a_reader_that_has_come_to_a_replica_takes_the_writer_along() {
+    let mut world = World::new(1);
+    world.chat(20);
+    world.redis.read_role = Some("slave");
+    let before = world.redis.commands("SUBSCRIBE");
+    world.pass(7 * SECOND);
+    assert!(world.metric(0, "reconnects_total{reason=\"role\"}") > 0);
+    world.redis.read_role = None;
+    world.pass(7 * SECOND);
+    world.settle();
+    let subscribed = world.redis.commands("SUBSCRIBE") - before;
+    assert!(
+        subscribed > 0,
+        "both lead to where the master is said to be"
+    );
+    world.chat(20);
+    world.pass(SECOND);
+    world.assert_complete();
+}
+
+#[test]
+fn nobody_reads_where_nobody_can_write() {
+    let mut world = World::new(1);
+    world
+        .redis
+        .errors
+        .insert("SUBSCRIBE", "LOADING for a while");
+    world.redis.hang_up_all();
+    let before = world.redis.commands("XREAD");
+    world.pass(5 * SECOND);
+    assert_eq!(world.redis.commands("XREAD"), before, "it follows");
+    world.redis.errors.clear();
+    world.settle();
 }

@@ -126,6 +126,7 @@ impl World {
             let deadline = node.backplane.next_deadline();
             let is_past = deadline.is_some_and(|deadline| deadline <= self.now);
             assert!(!is_past, "a deadline that has been seen");
+            assert!(node.backplane.links().count() <= 2, "one for each purpose");
         }
     }
 
