@@ -127,8 +127,8 @@ impl Scene {
         self.stage.nodes[server].metric("fanfare_redis_reconnects_total{reason=\"moved\"}")
     }
 
-    /// A node is killed, is away until the others have noticed, and comes back with nothing but what
-    /// it knows of the cluster. `meanwhile` is done when all have noticed.
+    /// A node is killed, is away until the others have noticed, and comes back with nothing but
+    /// what it knows of the cluster. `meanwhile` is done when all have noticed.
     fn kill_and_restart(&mut self, node: usize, meanwhile: impl FnOnce(&Self)) {
         self.redis_mut(node).kill();
         pass(OUTAGE);
