@@ -390,3 +390,6 @@ impl Link {
         self.send(Request::Master, &args, now);
     }
 }
+
+#[cfg(test)]
+mod tests;

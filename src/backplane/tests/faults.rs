@@ -140,7 +140,7 @@ fn a_black_hole_of_five_seconds_loses_nothing() {
 }
 
 /// Only the connection that stands is in the hole: another one can be opened beside it.
-fn hole_connection(world: &mut World, node: usize, is_holed: bool) {
+pub(super) fn hole_connection(world: &mut World, node: usize, is_holed: bool) {
     for wire in world.nodes[node].all_wires() {
         wire.is_holed = is_holed;
     }

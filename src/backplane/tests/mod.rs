@@ -2,6 +2,7 @@
 
 mod faults;
 mod greeting;
+mod handover;
 mod kinds;
 mod places;
 mod random;
