@@ -157,7 +157,6 @@ fn both_sides_of_the_deadlines_before_it_is_ready() {
     let until = now + config.op_timeout;
     let late = until.checked_sub(MILLI).unwrap();
     link.revive(late);
-    link.excuse(late);
     assert_eq!(hear(&mut link, b"%1\r\n", late), []);
     assert_eq!(link.advance(late), None);
     assert_eq!(link.advance(until), Some(Heard::Lost(Loss::Stalled)));
@@ -196,7 +195,7 @@ fn an_answer_is_waited_for_since_the_last_byte_or_since_somebody_looked() {
     assert!(!link.revive(heard_at));
     assert_due(&link, heard_at + timeout);
     let excused_at = heard_at + 3 * MILLI;
-    link.excuse(excused_at);
+    link.note_reading(false, excused_at);
     assert_due(&link, excused_at + timeout);
 }
 
