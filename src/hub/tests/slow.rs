@@ -326,6 +326,22 @@ fn a_hub_is_congested_while_somebody_has_lately_fallen_behind() {
 }
 
 #[test]
+fn most_are_more_than_half_of_the_members_of_rooms_that_hear_something() {
+    let mut world = World::new(|_| {});
+    let [a, b, c] = [(); 3].map(|()| world.connect("/ws"));
+    let others = [(); 10].map(|()| world.connect("/ws/silent"));
+    world.receive(a, &text("1"));
+    world.flush(&[b]);
+    assert!(world.hub.is_congested(world.now) && !world.hub.is_mostly_congested(world.now));
+    world.receive(a, &text("2"));
+    world.flush(&[b, c]);
+    assert!(world.hub.is_mostly_congested(world.now), "two of three");
+    world.receive(others[0], &text("3"));
+    world.flush(&[b, c]);
+    assert!(!world.hub.is_mostly_congested(world.now), "two of thirteen");
+}
+
+#[test]
 fn who_is_given_up_is_not_waited_for() {
     let mut world = World::new(|config| config.max_client_buffer = config.min_client_buffer());
     let [a, b] = [world.connect("/ws"), world.connect("/ws")];
