@@ -112,3 +112,22 @@ impl Carrier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::action::LinkId;
+    use super::*;
+
+    #[test]
+    fn what_is_held_costs_something_even_if_it_says_nothing() {
+        let mut carrier = Carrier::new(LinkId {
+            index: 0,
+            generation: 0,
+        });
+        for _ in 0..MAX_HELD / HELD_COST {
+            assert!(carrier.can_hold());
+            carrier.hold(Channel::Messages, Vec::new());
+        }
+        assert!(!carrier.can_hold());
+    }
+}

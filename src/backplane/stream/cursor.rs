@@ -257,6 +257,23 @@ mod tests {
     }
 
     #[test]
+    fn who_was_sent_back_goes_back_from_there_and_skips_from_there() {
+        let mut cursor = at_end(&stream(100, 100, 1000));
+        // Another Redis has taken over, and has half of it.
+        let half = stream(50, 50, 1000);
+        cursor.check(Some(&half), AWAY, MANY);
+        assert_eq!(cursor.next(), id(43_000));
+        for second in 44..=50 {
+            cursor.read(id(1000 * second));
+        }
+        cursor.resume(Some(&half), AWAY, MANY);
+        assert_eq!(cursor.next(), id(43_000), "what it went back for once");
+        // What the one before has counted says nothing of this one.
+        cursor.check(Some(&stream(70, 70, 1000)), AWAY, 10);
+        assert!(cursor.next() > id(59_000), "{}", cursor.next());
+    }
+
+    #[test]
     fn reading_begins_at_the_end_once_and_for_all() {
         let mut cursor = at_end(&stream(30, 20, 1000));
         assert_eq!((cursor.next(), cursor.lag()), (id(30_000), 0));

@@ -199,3 +199,42 @@ fn connections_that_nobody_answers_are_given_up() {
     assert_eq!(world.nodes[0].dialling.len(), 1);
     world.check_own(0);
 }
+
+#[test]
+fn who_may_not_count_the_others_is_told_so() {
+    let mut world = World::joined(1);
+    world.redises[0]
+        .answers
+        .insert("PUBSUB", "-NOPERM this user has no permissions\r\n");
+    world.run(6 * SECOND);
+    let last = world.nodes[0].events.last();
+    assert!(matches!(last, Some(Event::Misconfigured(_))), "{last:?}");
+}
+
+#[test]
+fn whoever_cannot_be_counted_at_first_is_counted_later() {
+    let mut world = World::joined(2);
+    world.run_chatting(SECOND, 10);
+    world.kill();
+    world.run(100);
+    world.redises[0].answers_once = vec![("PUBSUB", "-ERR not now\r\n"); 4];
+    world.start();
+    world.run(1500);
+    assert!(world.redises[0].answers_once.is_empty());
+    for node in 0..2 {
+        assert_ne!(world.health(node), Health::Down, "all are back for long");
+    }
+}
+
+#[test]
+fn a_message_that_is_not_answered_by_a_number_is_not_acknowledged() {
+    let mut world = World::joined(1);
+    world.redises[0].answers_once = vec![("PUBLISH", "+OK\r\n")];
+    world.say(0, "0:0");
+    world.run(2 * SECOND);
+    assert_eq!(world.nodes[0].connects, 2);
+    let published = world.redises[0].published.iter();
+    let is_it = |(_, payload): &&(Vec<u8>, Vec<u8>)| payload.ends_with(b"0:0");
+    assert_eq!(published.filter(is_it).count(), 1);
+    world.check_own(0);
+}

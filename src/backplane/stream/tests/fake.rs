@@ -22,6 +22,8 @@ pub(super) struct Fake {
     pub(super) read_stream: Option<Entries>,
     /// The role that those are told, if it is another.
     pub(super) read_role: Option<&'static str>,
+    /// Whether it answers `XREAD` at once, with nothing if there is nothing.
+    pub(super) never_waits: bool,
     /// Whether it counts what was ever added, as Redis does since 7.0.
     pub(super) counts: bool,
     /// Whether it is stopped: it takes bytes and does nothing.
@@ -63,6 +65,7 @@ impl Fake {
             role: "master",
             read_stream: None,
             read_role: None,
+            never_waits: false,
             counts: true,
             is_stopped: false,
             conns: BTreeMap::new(),
@@ -92,7 +95,7 @@ impl Fake {
         self.conns.retain(|_, state| state.channels.is_empty());
     }
 
-    /// Whoever has not does.
+    /// Whoever has subscribed to nothing loses its connection.
     pub(super) fn hang_up_readers(&mut self) {
         self.conns.retain(|_, state| !state.channels.is_empty());
     }
@@ -285,6 +288,7 @@ impl Fake {
                 "XREAD" => {
                     let (count, block) = (word(2).parse().unwrap(), word(4).parse().unwrap());
                     let from = StreamId::parse(&command[7]).unwrap();
+                    let block = if self.never_waits { 0 } else { block };
                     let until = now + Duration::from_millis(block);
                     self.conns.get_mut(&conn).unwrap().waits = Some((from, count, until));
                 }

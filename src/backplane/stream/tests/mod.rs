@@ -823,3 +823,85 @@ fn nobody_reads_where_nobody_can_write() {
     world.redis.errors.clear();
     world.settle();
 }
+
+#[test]
+fn a_reader_that_was_read_from_comes_back_at_once_however_often() {
+    let mut world = World::new(1);
+    for _ in 0..10 {
+        world.pass(2 * SECOND);
+        world.redis.hang_up_readers();
+        world.turn();
+        assert_eq!(world.metric(0, "up"), 0);
+        world.pass(SECOND / 5);
+        assert_eq!(world.metric(0, "up"), 1);
+    }
+}
+
+#[test]
+fn a_redis_that_does_not_wait_is_not_asked_without_a_pause() {
+    let mut world = World::new(1);
+    world.redis.never_waits = true;
+    let before = world.redis.commands("XREAD");
+    world.pass(10 * SECOND);
+    let asked = world.redis.commands("XREAD") - before;
+    assert!((900..=1001).contains(&asked), "{asked} in 10 s");
+}
+
+#[test]
+fn who_waits_for_entries_is_not_stalled() {
+    let mut world = World::with(1, |config| config.op_timeout = SECOND / 4);
+    let before = world.redis.commands("XREAD");
+    world.pass(20 * SECOND);
+    assert_eq!(world.metric(0, "reconnects_total{reason=\"stalled\"}"), 0);
+    let asked = world.redis.commands("XREAD") - before;
+    assert!((18..=25).contains(&asked), "a second each: {asked}");
+}
+
+#[test]
+fn an_entry_of_a_new_stream_is_new_whatever_it_is_called() {
+    let mut world = World::new(1);
+    let first = world.redis.add(b"first", world.now);
+    world.pass(SECOND);
+    world.restart(|stream| *stream = None);
+    world.settle();
+    world.redis.clock = (first.ms, world.now);
+    assert_eq!(world.redis.add(b"second", world.now), first);
+    world.pass(SECOND);
+    assert_eq!(world.texts(0), ["first", "second"]);
+}
+
+#[test]
+fn what_is_not_read_yet_is_not_missing_and_not_in_time() {
+    let mut world = World::new(2);
+    world.chat(5);
+    world.nodes[1].is_clogged = true;
+    world.turn();
+    let long = "x".repeat(50_000);
+    for number in 5..405 {
+        world.say(0, &format!("0.{number} {long}"));
+        world.turn();
+    }
+    world.say(1, "1.5");
+    world.pass(SECOND);
+    // A megabyte a second is taken: heartbeats come long before what they tell of.
+    let (mut heard, end) = (0, world.now + 60 * SECOND);
+    while heard < 400 {
+        assert!(world.now < end, "{heard} were heard");
+        for _ in 0..5 {
+            world.turn();
+        }
+        if heard < 300 {
+            assert_ne!(world.metric(1, "degraded"), 0, "{heard}");
+        }
+        while let Some(delivery) = world.nodes[1].backplane.next_delivery() {
+            if delivery.payload().starts_with(b"0.") {
+                heard += 1;
+                break;
+            }
+        }
+    }
+    world.nodes[1].is_clogged = false;
+    world.pass(15 * SECOND);
+    assert_eq!(world.metric(1, "gap_messages_total"), 0);
+    assert_eq!(world.metric(1, "degraded"), 0);
+}
