@@ -59,7 +59,7 @@ fn apply(world: &mut World, step: &Step) {
     }
 }
 
-/// Cases that are tried: each takes some 60 ms without optimisation, and 3 ms with it.
+/// Cases that are tried: each takes some 60 ms without optimisation.
 const CASES: u32 = if cfg!(debug_assertions) { 32 } else { 64 };
 
 proptest! {
