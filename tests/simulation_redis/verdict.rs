@@ -225,7 +225,6 @@ impl World {
             | Fault::Slow { .. }
             | Fault::Hole { .. }
             | Fault::Freeze
-            | Fault::Demote
             | Fault::Refuse {
                 what: Refusal::Memory,
             }
@@ -237,7 +236,10 @@ impl World {
             }
             // Nothing is sent to a Redis that has just come back before the others are there.
             Fault::Crash { .. } => message.pushed & bit(by) == 0,
-            Fault::Kill { .. } | Fault::Failover { .. } | Fault::Refuse { .. } => false,
+            // Who finds that it is no master any longer leaves it, one server before another.
+            Fault::Demote | Fault::Kill { .. } | Fault::Failover { .. } | Fault::Refuse { .. } => {
+                false
+            }
         }
     }
 
