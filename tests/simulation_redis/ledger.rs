@@ -33,6 +33,9 @@ pub(crate) struct Ledger {
     pub(crate) may_disorder: bool,
     /// Whether a message may be heard twice: it has no number, and not everything is fine.
     may_double: bool,
+    /// How late a message is that may be heard behind later ones, if a queue drops any: what it has
+    /// dropped may be under way on a connection that stalls, and be added to a stream in the end.
+    late: Option<Duration>,
     /// All entries that were ever added, by key and ID.
     pub(crate) added: Vec<(Vec<u8>, Id)>,
     /// How often each of those who are no servers was heard in each life.
@@ -60,9 +63,6 @@ pub(crate) struct Life {
     pub(crate) has_died: bool,
     /// Whether something of it went past the stream: that may be heard before what did not.
     pub(crate) is_diverted: bool,
-    /// Whether it has said that it dropped something for want of room: that may be under way on a
-    /// connection that stalls, and be added to a stream behind what was said later.
-    pub(crate) has_dropped: bool,
     /// Messages of its own that the stream had lost, as it says.
     pub(crate) replayed: u64,
     /// Where it has begun to read each stream, and which entries it has read.
@@ -118,6 +118,7 @@ impl Ledger {
         Self {
             is_raw: settings.is_raw,
             may_double: settings.is_raw && settings.temper != Temper::Calm,
+            late: (settings.is_stream && !settings.has_room()).then_some(settings.op_timeout),
             may_disorder: settings.is_raw || settings.is_stream && settings.is_narrow(),
             shards: usize::from(settings.shards.unwrap_or(1)),
             ..Self::default()
@@ -138,7 +139,6 @@ impl Ledger {
             joined: None,
             has_died: false,
             is_diverted: false,
-            has_dropped: false,
             replayed: 0,
             floors: BTreeMap::new(),
             read: BTreeSet::new(),
@@ -189,7 +189,7 @@ impl Ledger {
     }
 
     /// Clients of a life hear something: what was said, as it was said, once, and in order.
-    pub(crate) fn hear(&mut self, by: usize, delivery: &Delivery) -> Option<Key> {
+    pub(crate) fn hear(&mut self, by: usize, delivery: &Delivery, now: Duration) -> Option<Key> {
         let heard = delivery.payload();
         let key = match parse(heard) {
             Some(Source::Life(who, index)) => (who, index),
@@ -222,8 +222,8 @@ impl Ledger {
         let (shard, number) = (message.shard, message.number);
         let exempt = message.exempt;
         let may_be_late = message.fate.is_refused || self.may_disorder;
-        let speaker = &self.lives[key.0];
-        let may_be_late = may_be_late || speaker.is_diverted || speaker.has_dropped;
+        let is_late = self.late.is_some_and(|late| message.said_at + late <= now);
+        let may_be_late = may_be_late || is_late || self.lives[key.0].is_diverted;
         let life = &mut self.lives[by];
         life.log.push(key);
         if key.0 == by {

@@ -331,7 +331,7 @@ impl World {
             };
             appetite -= 1;
             self.tally.heard += 1;
-            if let Some((who, index)) = self.ledger.hear(life.who, &delivery) {
+            if let Some((who, index)) = self.ledger.hear(life.who, &delivery, self.now) {
                 self.trace.sum(who << 40 | index << 8 | node);
             }
             life.meter.count(|| drop(delivery));
@@ -374,9 +374,6 @@ impl World {
             match &event {
                 Event::Stalled => self.tally.stalls += 1,
                 Event::Late => self.tally.lates += 1,
-                Event::Dropped { .. } if self.settings.is_stream => {
-                    self.ledger.lives[life.who].has_dropped = true;
-                }
                 Event::Replayed { messages } => {
                     self.ledger.lives[life.who].replayed += messages;
                 }

@@ -69,6 +69,10 @@ pub(crate) struct Settings {
 /// Entries of a short stream, at most; all that is ever said is less than a long one.
 const NARROW: u64 = 10_000;
 
+/// Bytes and time that a queue has if it never drops anything.
+const ROOM: usize = 16 << 20;
+const LONG: Duration = Duration::from_secs(120);
+
 impl Settings {
     /// What the backplanes run with.
     pub(crate) fn config(&self) -> BackplaneConfig {
@@ -114,6 +118,11 @@ impl Settings {
         self.stream_maxlen < NARROW || self.catchup_max < NARROW
     }
 
+    /// Whether a queue holds all that is ever said, for as long as a world lasts.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue >= ROOM && self.queue_max_age >= LONG
+    }
+
     pub(crate) fn new(dice: &mut Dice) -> Self {
         let millis = |dice: &mut Dice, from: &[u64]| Duration::from_millis(dice.pick(from));
         let temper = match dice.below(16) {
@@ -151,12 +160,12 @@ impl Settings {
             write: dice.pick(&[ALL, ALL, ALL, 4096, 100, 7]).max(piece),
             max_message_size,
             queue: if has_room {
-                16 << 20
+                ROOM
             } else {
                 dice.pick(&[0, 3000, 50_000])
             },
             queue_max_age: if has_room {
-                Duration::from_secs(120)
+                LONG
             } else {
                 millis(dice, &[700, 5000, 30_000])
             },
