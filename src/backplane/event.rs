@@ -39,8 +39,8 @@ pub enum Event {
     },
     /// Redis has no memory left for the stream: messages go past it, to those who are there.
     StreamFull,
-    /// Somebody has used up the stream's IDs: nothing can be added before it is deleted. Messages go
-    /// past it, to those who are there.
+    /// Somebody has used up the stream's IDs: nothing can be added before it is deleted. Messages
+    /// go past it, to those who are there.
     StreamExhausted,
     /// The stream had lost messages of this server, which are added again.
     Replayed {

@@ -54,14 +54,20 @@ impl Tails {
 
     /// The time by a clock that stands while the end is not read: what has not come by then may be
     /// in what was not read.
-    pub(super) fn time(&self, now: Instant) -> Instant {
-        let time = self.behind_since.unwrap_or(now);
-        time.checked_sub(self.behind).unwrap_or(time)
+    pub(super) fn time(tails: Option<&Self>, now: Instant) -> Instant {
+        let Some(tails) = tails else {
+            return now;
+        };
+        let time = tails.behind_since.unwrap_or(now);
+        time.checked_sub(tails.behind).unwrap_or(time)
     }
 
     /// When it is so late by that clock, if it goes.
-    pub(super) fn when(&self, time: Instant) -> Option<Instant> {
-        self.behind_since.is_none().then(|| time + self.behind)
+    pub(super) fn when(tails: Option<&Self>, time: Instant) -> Option<Instant> {
+        match tails {
+            Some(tails) => tails.behind_since.is_none().then(|| time + tails.behind),
+            None => Some(time),
+        }
     }
 
     /// Whether there is not: then a heartbeat takes as long as a message.
@@ -95,20 +101,36 @@ mod tests {
     fn the_clock_stands_while_the_end_is_not_read() {
         let (mut tails, start) = (Tails::default(), test_clock());
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!((tails.time(at(1)), tails.when(at(2))), (at(1), Some(at(2))));
+        assert_eq!(
+            (
+                Tails::time(Some(&tails), at(1)),
+                Tails::when(Some(&tails), at(2))
+            ),
+            (at(1), Some(at(2)))
+        );
         tails.fell_behind(at(3));
         tails.fell_behind(at(5));
-        assert_eq!((tails.time(at(9)), tails.when(at(9))), (at(3), None));
+        assert_eq!(
+            (
+                Tails::time(Some(&tails), at(9)),
+                Tails::when(Some(&tails), at(9))
+            ),
+            (at(3), None)
+        );
         tails.reached_end(at(9), at(10));
         assert_eq!(
-            (tails.time(at(10)), tails.when(at(4))),
+            (
+                Tails::time(Some(&tails), at(10)),
+                Tails::when(Some(&tails), at(4))
+            ),
             (at(3), Some(at(11)))
         );
         tails.reached_end(at(11), at(11));
-        assert_eq!(tails.time(at(11)), at(4));
+        assert_eq!(Tails::time(Some(&tails), at(11)), at(4));
+        assert_eq!(Tails::when(None, at(11)), Some(Tails::time(None, at(11))));
         tails.fell_behind(at(12));
         tails.reached_end(at(20), at(20));
-        assert_eq!(tails.time(at(20)), at(5));
+        assert_eq!(Tails::time(Some(&tails), at(20)), at(5));
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Traffic {
             return None;
         }
         let is_server = || self.peers.is_there(origin);
-        let read_at = self.reading_time(now);
+        let read_at = Tails::time(self.tails.as_ref(), now);
         if origin != 0 && self.origins.see(origin, seq, is_server, read_at) == Seen::Duplicate {
             news.metrics.duplicates += 1;
             return None;
@@ -217,7 +217,7 @@ impl Traffic {
     pub(super) fn reached_end(&mut self, asked_at: Instant, now: Instant) {
         let tails = self.tails.as_mut();
         let settled = tails.map(|tails| tails.reached_end(asked_at, now));
-        let read_at = self.reading_time(now);
+        let read_at = Tails::time(self.tails.as_ref(), now);
         for (origin, last) in settled.into_iter().flatten() {
             self.origins.heard_last(origin, last, read_at);
         }
@@ -294,7 +294,8 @@ impl Traffic {
         news.dropped(Dropped::Age, expired);
         self.echoes.advance(self.queue.is_empty(), now);
         self.deliver_own(news);
-        self.origins.advance(self.reading_time(now));
+        let read_at = Tails::time(self.tails.as_ref(), now);
+        self.origins.advance(read_at);
         news.missing(self.origins.take_lost());
         let gone = self.peers.expire(now);
         if gone > 0 {
@@ -311,28 +312,16 @@ impl Traffic {
 
     /// When [`advance`](Self::advance) has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let when = |due| Tails::when(self.tails.as_ref(), due);
         [
             self.queue.next_deadline(),
             self.echoes.next_deadline(),
-            self.origins_deadline(),
+            self.origins.next_deadline().and_then(when),
             self.peers.next_deadline(),
         ]
         .into_iter()
         .flatten()
         .min()
-    }
-
-    /// The time by the clock of what is read: nothing is late for want of reading.
-    fn reading_time(&self, now: Instant) -> Instant {
-        self.tails.as_ref().map_or(now, |tails| tails.time(now))
-    }
-
-    fn origins_deadline(&self) -> Option<Instant> {
-        let due = self.origins.next_deadline()?;
-        match &self.tails {
-            Some(tails) => tails.when(due),
-            None => Some(due),
-        }
     }
 
     /// Whether a server would believe this message if it came from another one.
@@ -369,7 +358,7 @@ impl Traffic {
             return Some(seq);
         }
         self.peers.heard(origin, now);
-        self.origins.beat(origin, self.reading_time(now));
+        self.origins.beat(origin, Tails::time(self.tails.as_ref(), now));
         if let Ok(last) = payload.try_into().map(u64::from_be_bytes) {
             match &mut self.tails {
                 Some(tails) => tails.heard(origin, last, now),

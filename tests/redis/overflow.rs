@@ -203,11 +203,15 @@ fn stream_trimmed_by_others() {
 #[test]
 #[ignore = "needs redis-server: run by ./test redis"]
 fn entries_too_long_to_keep() {
-    let mut stage = Stage::new(Mode::Stream);
+    // There is room for 9 MB.
+    let mut stage = Stage::start(Plan {
+        flags: vec!["--max-message-size", "1K"],
+        ..Plan::new(Mode::Stream)
+    });
     let key = stream_key(&stage.redis);
     let mut redis = stage.redis.connect();
     let megabyte = vec![b'x'; 1 << 20];
-    let entries: [(usize, &[u8]); 3] = [(5000, b""), (100_000, b"x"), (40, &megabyte)];
+    let entries: [(usize, &[u8]); 3] = [(5000, b""), (100_000, b"x"), (10, &megabyte)];
     for (fields, value) in entries {
         let mut command = vec![b"XADD".as_slice(), key.as_bytes(), b"*"];
         command.extend((0..fields).flat_map(|_| [b"f".as_slice(), value]));

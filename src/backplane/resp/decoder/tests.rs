@@ -677,7 +677,11 @@ fn what_a_value_has_no_room_for_is_passed_over() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        cases: 64,
+        ..Default::default()
+    })]
 
     #[test]
     #[cfg_attr(miri, ignore = "it takes minutes there")]
@@ -708,7 +712,7 @@ proptest! {
         prop_assert!(cost(&entries[..whole]) <= limits.max_value);
         if let Some(next) = heard.get(whole) {
             prop_assert!(cost(&entries[..=whole]) + 2 > limits.max_value);
-            let last = |value: &Value| value.as_array().and_then(|elements| elements.last().cloned());
+            let last = |value: &Value| value.as_array().and_then(|all| all.last().cloned());
             let is_cut = |value: &Value| *value == Value::Omitted
                 || last(value).is_some_and(|last| last == Value::Omitted);
             prop_assert!(is_cut(next) || last(next).is_some_and(|fields| is_cut(&fields)));
