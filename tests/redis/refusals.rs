@@ -221,7 +221,8 @@ fn stream_without_ids() {
         node.process.line("no IDs left");
         let load = node.load(Duration::from_secs(2));
         assert!(load < 0.5, "{load} of a core");
-        assert!(node.is_well() && node.metric(DIVERTED) > 100);
+        node.wait_until_well();
+        assert!(node.metric(DIVERTED) > 100);
     }
     stage.redis.tell(&format!("DEL {key}"));
     pass(Duration::from_secs(1));
