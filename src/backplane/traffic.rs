@@ -358,7 +358,8 @@ impl Traffic {
             return Some(seq);
         }
         self.peers.heard(origin, now);
-        self.origins.beat(origin, Tails::time(self.tails.as_ref(), now));
+        self.origins
+            .beat(origin, Tails::time(self.tails.as_ref(), now));
         if let Ok(last) = payload.try_into().map(u64::from_be_bytes) {
             match &mut self.tails {
                 Some(tails) => tails.heard(origin, last, now),

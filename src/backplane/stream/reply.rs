@@ -100,9 +100,8 @@ pub(super) fn read(reply: Value) -> Option<Page> {
 
 /// The entries in the reply to `XRANGE`. `None` if it is something else.
 pub(super) fn page(reply: Value) -> Option<Page> {
-    let entries = match reply {
-        Value::Array(entries) => entries,
-        _ => return None,
+    let Value::Array(entries) = reply else {
+        return None;
     };
     let mut page = Page::default();
     for entry in entries {
