@@ -581,10 +581,15 @@ fn of_two_masters_none_is_written_to_while_the_other_is_read() {
         world.nodes[1].is_cut = true;
         world.turn();
         world.nodes[1].is_cut = false;
+        world.pass(SECOND);
         // Node 1 takes the new one farther than the old one is.
         for _ in 0..3 {
             world.chat(5);
             world.pass(SECOND / 5);
+        }
+        for _ in 0..5 {
+            world.say_next(1);
+            world.turn();
         }
         world.pass(20 * SECOND);
         world.chat(20);
