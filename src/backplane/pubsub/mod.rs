@@ -287,6 +287,8 @@ impl Engine for PubSub {
         } else {
             if is_current {
                 self.current = None;
+                // What ends it was on its way there, and will not come anywhere else.
+                self.overlap = None;
             } else {
                 self.successor = None;
             }

@@ -83,6 +83,33 @@ fn what_comes_on_both_connections_is_heard_once() {
 }
 
 #[test]
+fn a_connection_that_is_lost_before_its_first_word_takes_what_was_overlapped_along() {
+    for (format, wait) in [Format::Envelope, Format::Raw]
+        .into_iter()
+        .flat_map(|format| (30..=70).step_by(5).map(move |wait| (format, wait)))
+    {
+        let world = World::with(2, |config| config.format = format);
+        let mut world = about_to_take_over(world);
+        // The old connection brings the heartbeat by which the new one takes over, and that one
+        // is lost: at some of these times its own copy is still on the way.
+        world.run(wait);
+        hole_connection(&mut world, 1, false);
+        while world.nodes[1].wires.len() > 1 {
+            world.run(1);
+        }
+        world.cut(1);
+        world.nodes[1].is_refused = false;
+        world.run(3 * SECOND);
+        publish(&mut world, b"later");
+        world.say(0, "0:0");
+        world.say(1, "1:0");
+        world.run(SECOND);
+        let expected = ["later", "0:0", "1:0"];
+        assert_eq!(world.nodes[1].texts(), expected, "{format:?} {wait}");
+    }
+}
+
+#[test]
 fn what_the_old_connection_does_not_bring_is_heard_on_the_new_one() {
     let mut world = about_to_take_over(World::new(2));
     publish(&mut world, b"plain");
