@@ -234,23 +234,22 @@ impl Actor {
             return None;
         }
         *next = now + PULSE;
-        // If it fails, the connection has ended, and an event says so.
-        if *pongs {
-            let _ = self.connection.send_frame(PONG, b"");
-        }
-        let has_ended = *sips && self.connection.sip(&mut [0; SIP]);
+        // If it fails, the connection has ended. An event need not say so: this call has taken the
+        // error from the socket.
+        let has_ended = *pongs && self.connection.send_frame(PONG, b"").is_err()
+            || *sips && self.connection.sip(&mut [0; SIP]);
         has_ended.then_some(slow_deed(*pongs))
     }
 
     /// What it has done, if that is over.
     fn serve(&mut self, event: &Event, buffer: &mut [u8]) -> Option<Result<Deed, String>> {
-        if event.is_writable() {
-            // If it fails, reading tells.
-            let _ = self.connection.flush();
-        }
+        // If it fails, reading tells those who read.
+        let is_broken = event.is_writable() && self.connection.flush().is_err();
         match &mut self.manner {
             // A reset: there is no way to be dropped but this.
-            Manner::Slow { pongs, .. } => event.is_error().then_some(Ok(slow_deed(*pongs))),
+            Manner::Slow { pongs, .. } => {
+                (is_broken || event.is_error()).then_some(Ok(slow_deed(*pongs)))
+            }
             Manner::Hostile(attack, progress) => {
                 let done = act(&mut self.connection, attack, progress, event, buffer);
                 done.map_err(|error| error.to_string()).transpose()
