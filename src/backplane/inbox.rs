@@ -32,8 +32,8 @@ impl Inbox {
         Some(delivery)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.deliveries.is_empty()
+    pub(super) fn peek(&self) -> Option<&Delivery> {
+        self.deliveries.front()
     }
 
     /// Whether others have said so much that they should not be read. What this server says does

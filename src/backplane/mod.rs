@@ -246,9 +246,14 @@ impl Backplane {
         self.news.inbox.pop()
     }
 
+    /// The same, without taking it.
+    pub fn peek_delivery(&self) -> Option<&Delivery> {
+        self.news.inbox.peek()
+    }
+
     /// Whether there is one.
     pub fn has_deliveries(&self) -> bool {
-        !self.news.inbox.is_empty()
+        self.peek_delivery().is_some()
     }
 
     /// Whether so much of what this server has said waits to be heard that nobody here should say

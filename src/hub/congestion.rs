@@ -4,54 +4,97 @@ use std::num::NonZero;
 use std::time::{Duration, Instant};
 
 use super::Hub;
-use super::client::{Client, ClientId};
-use super::room::Room;
+use super::client::ClientId;
 
 /// Who has been behind for longer than one such period, or two at most, is no reason to wait any
 /// more: it is slow, and others are not.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// How many clients have fallen behind lately, and have not caught up. A count that is kept as
-/// clients are flushed: only those who do not take everything cost anything.
-#[derive(Debug)]
+/// Whether clients fall behind, and since when. Counts are kept as clients are flushed: only those
+/// who do not take everything cost anything.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Congestion {
-    /// Of the even periods, and of the odd ones.
-    counts: [Counts; 2],
+    /// Of all clients; each room counts its own.
+    all: Lately,
     /// The number of this period.
     period: Period,
     begun: Instant,
 }
 
-/// What is counted in one period.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    /// Those who fell behind in it, and have not caught up.
-    behind: usize,
-    /// The members of the rooms that were told something in it.
-    told: usize,
-}
-
 /// The number of a period.
-pub(super) type Period = NonZero<u32>;
+type Period = NonZero<u32>;
 
 /// The period in which a client fell behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Behind(Period);
 
+/// How many have fallen behind lately, and have not caught up: of all, or of a room's members.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lately {
+    /// In the even periods, and in the odd ones.
+    counts: [usize; 2],
+    /// The last period in which somebody fell behind. The other count is of the one before.
+    newest: Period,
+}
+
+impl Default for Lately {
+    fn default() -> Self {
+        Self {
+            counts: [0; 2],
+            newest: Period::MIN,
+        }
+    }
+}
+
+impl Lately {
+    fn place(period: Period) -> usize {
+        usize::from(period.get() % 2 == 1)
+    }
+
+    pub(super) fn add(&mut self, Behind(period): Behind) {
+        if period > self.newest.saturating_add(1) {
+            self.counts = [0; 2];
+        } else if period > self.newest {
+            self.counts[Self::place(period)] = 0;
+        }
+        self.newest = period;
+        self.counts[Self::place(period)] += 1;
+    }
+
+    pub(super) fn remove(&mut self, Behind(period): Behind) {
+        // Who fell behind before that is forgotten.
+        if period.saturating_add(1) >= self.newest {
+            self.counts[Self::place(period)] -= 1;
+        }
+    }
+
+    /// That it counts these and no others, if they are all who are behind.
+    #[cfg(test)]
+    pub(super) fn check(&self, all: impl Iterator<Item = Behind>) {
+        let counted = all.filter(|Behind(period)| period.saturating_add(1) >= self.newest);
+        assert_eq!(self.counts.iter().sum::<usize>(), counted.count());
+    }
+
+    /// How many still count in the present period: those of this one and of the one before.
+    fn count(&self, present: Period) -> usize {
+        match present.get() - self.newest.get() {
+            0 => self.counts.iter().sum(),
+            1 => self.counts[Self::place(self.newest)],
+            _ => 0,
+        }
+    }
+}
+
 impl Congestion {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            counts: Default::default(),
+            all: Lately::default(),
             period: Period::MIN,
             begun: now,
         }
     }
 
-    fn count(&mut self, period: Period) -> &mut Counts {
-        &mut self.counts[usize::from(period.get() % 2 == 1)]
-    }
-
-    /// Goes on to the present period; who fell behind before the last one is forgotten.
+    /// Goes on to the present period.
     fn turn(&mut self, now: Instant) {
         // After two of them nobody is left to be counted.
         for _ in 0..2 {
@@ -60,64 +103,35 @@ impl Congestion {
             }
             self.period = self.period.saturating_add(1);
             self.begun += PERIOD;
-            *self.count(self.period) = Counts::default();
         }
         self.begun = self.begun.max(now);
     }
 
     fn fell_behind(&mut self, now: Instant) -> Behind {
         self.turn(now);
-        self.count(self.period).behind += 1;
-        Behind(self.period)
+        let behind = Behind(self.period);
+        self.all.add(behind);
+        behind
     }
 
-    fn caught_up(&mut self, Behind(period): Behind) {
-        if self.is_counted(Behind(period)) {
-            self.count(period).behind -= 1;
-        }
+    fn caught_up(&mut self, behind: Behind) {
+        self.all.remove(behind);
     }
 
-    /// A room is told something: its members listen in this period.
-    pub(super) fn told(&mut self, room: &mut Room, now: Instant) {
-        self.turn(now);
-        let period = self.period;
-        if room.told_in.replace(period) != Some(period) {
-            self.count(period).told += room.members().len();
-        }
-    }
-
-    /// Whether who fell behind then still counts.
-    pub(super) fn is_counted(&self, Behind(period): Behind) -> bool {
-        period.saturating_add(1) >= self.period
+    /// How many of them still count.
+    pub(super) fn count(&self, lately: &Lately, now: Instant) -> usize {
+        let mut present = *self;
+        present.turn(now);
+        lately.count(present.period)
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.counts[0].behind + self.counts[1].behind
-    }
-
-    /// What still counts of this period and of the one before.
-    fn lately(&self, now: Instant) -> [Counts; 2] {
-        let [even, odd] = self.counts;
-        let is_odd = self.period.get() % 2 == 1;
-        let (newer, older) = if is_odd { (odd, even) } else { (even, odd) };
-        let passed = now.saturating_duration_since(self.begun);
-        let within = |counts, periods| {
-            let is_recent = passed < periods * PERIOD;
-            if is_recent { counts } else { Counts::default() }
-        };
-        [within(newer, 2), within(older, 1)]
+    pub(super) fn check(&self, all: impl Iterator<Item = Behind>) {
+        self.all.check(all);
     }
 
     fn is_any(&self, now: Instant) -> bool {
-        self.lately(now).iter().any(|counts| counts.behind > 0)
-    }
-
-    /// Whether those who are behind are more than half of those who listen.
-    fn is_most(&self, now: Instant) -> bool {
-        let [newer, older] = self.lately(now);
-        // Most rooms are told something in either of them.
-        2 * (newer.behind + older.behind) > newer.told.max(older.told)
+        self.count(&self.all, now) > 0
     }
 }
 
@@ -129,27 +143,34 @@ impl Hub {
         self.congestion.is_any(now)
     }
 
-    /// Whether they are more than half of the members of those rooms that were told something in
-    /// the last second or two. A few should not hold up all others.
-    pub fn is_mostly_congested(&self, now: Instant) -> bool {
-        self.congestion.is_most(now)
-    }
-
     /// A client has not taken all that it was told.
     pub(super) fn note_behind(&mut self, id: ClientId, now: Instant) {
-        if let Some(client) = super::live(&mut self.clients, id) {
-            if client.is_open() && client.behind.is_none() {
-                client.behind = Some(self.congestion.fell_behind(now));
-            }
+        let client = super::live(&mut self.clients, id);
+        let Some(client) = client.filter(|client| client.is_open() && client.behind.is_none())
+        else {
+            return;
+        };
+        let behind = self.congestion.fell_behind(now);
+        client.behind = Some(behind);
+        let room = client.room.and_then(|(room, _)| self.rooms.get_mut(room));
+        if let Some(room) = room {
+            room.pace.behind.add(behind);
         }
     }
 
     /// A client has caught up, or is not waited for any more.
     pub(super) fn note_caught_up(&mut self, id: ClientId) {
         let client = self.clients.get_mut(id.index());
-        let behind = client.filter(|client| client.id == id);
-        if let Some(behind) = behind.and_then(|client: &mut Client| client.behind.take()) {
-            self.congestion.caught_up(behind);
+        let Some(client) = client.filter(|client| client.id == id) else {
+            return;
+        };
+        let Some(behind) = client.behind.take() else {
+            return;
+        };
+        self.congestion.caught_up(behind);
+        let room = client.room.and_then(|(room, _)| self.rooms.get_mut(room));
+        if let Some(room) = room {
+            room.pace.behind.remove(behind);
         }
     }
 }
@@ -157,7 +178,6 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::room::Rooms;
 
     #[test]
     fn who_falls_behind_counts_until_it_has_caught_up() {
@@ -197,41 +217,5 @@ mod tests {
         congestion.fell_behind(later);
         assert!(congestion.is_any(later + PERIOD / 2));
         assert!(!congestion.is_any(later + 2 * PERIOD));
-    }
-
-    #[test]
-    fn most_are_more_than_half_of_those_who_listen() {
-        let now = crate::hub::test_clock();
-        let mut congestion = Congestion::new(now);
-        assert!(!congestion.is_most(now), "nobody listens");
-        let mut rooms = Rooms::default();
-        let ids = ["four", "one", "silent"].map(|name| rooms.create(name));
-        for (room, members) in ids.into_iter().zip([4, 1, 100]) {
-            (0..members).for_each(|index| {
-                rooms.join(room, ClientId::new(index, 1));
-            });
-        }
-        let mut tell = |congestion: &mut Congestion, room: usize, at: Instant| {
-            congestion.told(rooms.get_mut(ids[room]).unwrap(), at);
-        };
-        tell(&mut congestion, 1, now);
-        congestion.fell_behind(now);
-        assert!(congestion.is_most(now), "the only one");
-        for _ in 0..3 {
-            tell(&mut congestion, 0, now);
-        }
-        congestion.fell_behind(now);
-        assert!(!congestion.is_most(now), "two of five");
-        let third = congestion.fell_behind(now);
-        assert!(congestion.is_most(now), "three of five");
-        // A period later the room of four is told something, and nobody else.
-        let later = now + PERIOD;
-        tell(&mut congestion, 0, later);
-        assert!(congestion.is_most(later), "three of five");
-        congestion.caught_up(third);
-        assert!(!congestion.is_most(later));
-        assert!(!congestion.is_most(later + PERIOD), "nobody counts");
-        congestion.fell_behind(later + PERIOD);
-        assert!(!congestion.is_most(later + PERIOD), "one of four");
     }
 }

@@ -8,8 +8,8 @@ use slab::Slab;
 
 use super::batch::{Batch, Buffers, Sealed};
 use super::client::ClientId;
-use super::congestion::Period;
 use super::large::LargeFrames;
+use super::pace::Pace;
 use crate::protocol::{MessageKind, Payload};
 
 /// Names a room for as long as it exists. A room goes with its last member; one of the same name
@@ -35,8 +35,8 @@ pub(super) struct Room {
     /// In no particular order; each client knows its position.
     members: Vec<ClientId>,
     batch: Batch,
-    /// When it was told something last.
-    pub(super) told_in: Option<Period>,
+    /// How fast it can be told more.
+    pub(super) pace: Pace,
 }
 
 impl Room {
@@ -107,7 +107,7 @@ impl Rooms {
             name: Rc::clone(&name),
             members: Vec::new(),
             batch: Batch::default(),
-            told_in: None,
+            pace: Pace::default(),
         });
         let previous = self.by_name.insert(name, id);
         assert!(previous.is_none(), "a room is made once");

@@ -296,8 +296,8 @@ impl Hub {
         // An account must see the last client let go of a batch.
         let mut kept = self.ledger.account.is_none().then_some(&mut self.large);
         while let Some((room, sealed)) = self.rooms.seal_next(kept.as_deref_mut(), now) {
-            self.congestion.told(room, now);
             let (batch, messages) = (sealed.frames, sealed.messages);
+            room.note_told(batch.len(), &self.congestion, now);
             let mut news = News::new(&batch, messages, sealed.newest);
             for member in room.members() {
                 let client = &mut self.clients[member.index()];

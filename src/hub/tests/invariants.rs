@@ -7,6 +7,20 @@ use super::*;
 use crate::hub::client::AddressState;
 
 impl Hub {
+    /// Who is behind is counted in the periods in which it is looked: among all, and in its room.
+    fn check_congestion(&self) {
+        let behind = |room: Option<usize>| {
+            let place = |client: &Client| client.room.map(|(id, _)| id.index() as usize);
+            let clients = self.clients.iter().map(|(_, client)| client);
+            let clients = clients.filter(move |client| room.is_none() || place(client) == room);
+            clients.filter_map(|client| client.behind)
+        };
+        self.congestion.check(behind(None));
+        for (place, room) in self.rooms.iter() {
+            room.pace.behind.check(behind(Some(place)));
+        }
+    }
+
     /// Compares the counters with the clients that there are.
     fn check_counters(&self) {
         let clients = || self.clients.iter().map(|(_, client)| client);
@@ -16,9 +30,7 @@ impl Hub {
         assert_eq!(self.admin_count, admins);
         let told = |client: &&Client| client.surplus == Some(HandshakeError::TooManyFromAddress);
         assert_eq!(self.addresses.told(), clients().filter(told).count());
-        let is_counted = |behind| self.congestion.is_counted(behind);
-        let behind = clients().filter(|client| client.behind.is_some_and(is_counted));
-        assert_eq!(self.congestion.len(), behind.count());
+        self.check_congestion();
         let mut counts = HashMap::new();
         for client in clients().filter(|client| client.address == AddressState::Counted) {
             if let Peer::Inet(address) = client.peer {

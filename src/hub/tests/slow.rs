@@ -326,19 +326,68 @@ fn a_hub_is_congested_while_somebody_has_lately_fallen_behind() {
 }
 
 #[test]
-fn most_are_more_than_half_of_the_members_of_rooms_that_hear_something() {
+fn a_room_is_waited_for_while_most_of_its_members_are_behind() {
     let mut world = World::new(|_| {});
     let [a, b, c] = [(); 3].map(|()| world.connect("/ws"));
-    let others = [(); 10].map(|()| world.connect("/ws/silent"));
+    let others = [(); 10].map(|()| world.connect("/ws/other"));
+    let until = |world: &World, dose| world.hub.held_until("", dose, world.now);
     world.receive(a, &text("1"));
     world.flush(&[b]);
-    assert!(world.hub.is_congested(world.now) && !world.hub.is_mostly_congested(world.now));
+    assert!(world.hub.is_congested(world.now));
+    assert_eq!(until(&world, 1), None, "one of three");
     world.receive(a, &text("2"));
     world.flush(&[b, c]);
-    assert!(world.hub.is_mostly_congested(world.now), "two of three");
+    let end = world.now + MAX_HOLD;
+    assert_eq!(until(&world, 3), Some(end), "two of three");
+    assert_eq!(until(&world, 4), None, "it can be told as much as that");
+    // What others hear, or what they have not taken, changes nothing.
     world.receive(others[0], &text("3"));
+    world.flush(&[b, c, others[1]]);
+    assert_eq!(until(&world, 3), Some(end));
+    assert_eq!(world.hub.held_until("other", 1, world.now), None);
+    // What it is told in this turn counts with it.
+    world.pass(MAX_HOLD / 2);
+    world.receive(a, &text("4"));
+    assert_eq!(until(&world, 6), Some(end));
     world.flush(&[b, c]);
-    assert!(!world.hub.is_mostly_congested(world.now), "two of thirteen");
+    assert_eq!((until(&world, 6), until(&world, 7)), (Some(end), None));
+    world.pass(MAX_HOLD / 2);
+    assert_eq!(until(&world, 1), None, "they have had their time");
+    world.receive(a, &text("5"));
+    world.flush(&[b, c]);
+    let end = world.now + MAX_HOLD;
+    assert_eq!((until(&world, 3), until(&world, 4)), (Some(end), None));
+    world.hub.writable(c);
+    world.flush(&[b]);
+    assert_eq!(until(&world, 1), None, "one of three");
+}
+
+#[test]
+fn a_room_is_not_waited_for_when_its_members_are_behind_for_long() {
+    let mut world = World::new(|_| {});
+    let [a, b] = [(); 2].map(|()| world.connect("/ws/two"));
+    world.connect("/ws");
+    let say = |world: &mut World| {
+        world.receive(a, &text("1"));
+        world.flush(&[a, b]);
+        world.hub.held_until("two", 1, world.now).is_some()
+    };
+    assert!(say(&mut world));
+    world.pass(seconds(1));
+    assert!(say(&mut world));
+    world.pass(seconds(1));
+    assert!(!say(&mut world));
+    // Whoever goes does not count either.
+    world.hub.writable(a);
+    world.hub.writable(b);
+    world.flush(&[]);
+    assert!(say(&mut world));
+    world.hub.hang_up(a, Disconnect::Gone);
+    world.reap();
+    assert!(world.hub.held_until("two", 1, world.now).is_some(), "all");
+    world.hub.writable(b);
+    world.flush(&[]);
+    assert!(world.hub.held_until("two", 1, world.now).is_none());
 }
 
 #[test]

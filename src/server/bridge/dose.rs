@@ -2,28 +2,30 @@
 
 use std::time::{Duration, Instant};
 
+use crate::hub::MAX_HOLD;
+
 /// Such a part of what may be queued for a client is said before it is looked whether clients take
 /// it. So whoever reads, but not all the time, may pause for as many holds.
 const PARTS: usize = 8;
 
-/// The longest that clients who take nothing can hold up the next dose. For others that leaves
-/// 2.5 MiB a second where a client may owe 1 MiB.
-const MAX_HOLD: Duration = Duration::from_millis(50);
-
-/// The longest that a few clients can hold up what the others would hear, all holds together until
-/// nothing waits any more: who reads nothing should be none of their business.
+/// The longest that clients can hold up what others would hear, all holds together until nothing
+/// waits any more: who reads nothing should be none of their business. Only a room most of whose
+/// members are behind is given more, when it comes to what it is told next; see the hub's `pace`.
 const MAX_DELAY: Duration = Duration::from_millis(100);
 
 /// What a message counts beside its payload: the longest header.
 const HEADER: usize = 10;
 
-/// How many of those who are told something have fallen behind.
+/// Whether somebody has fallen behind who may be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lag {
     Nobody,
-    Few,
-    /// More than half of them.
-    Most,
+    Somebody,
+}
+
+/// The size of a dose where so much may be queued for a client.
+pub(super) fn size(max_client_buffer: usize) -> usize {
+    max_client_buffer / PARTS
 }
 
 /// What is said at once. After a break there may be more to catch up on than a client's queue
@@ -49,20 +51,19 @@ impl Dose {
     /// of it is known after that.
     pub(super) fn renew(&mut self, max_client_buffer: usize, lag: Lag, now: Instant) {
         if now > self.begun && self.held_until(lag, now).is_none() {
-            self.left = max_client_buffer / PARTS;
+            self.left = size(max_client_buffer);
             self.begun = now;
         }
     }
 
     /// Until when clients are given time; `None` if they have had enough.
     pub(super) fn held_until(&self, lag: Lag, now: Instant) -> Option<Instant> {
-        let all = self.begun + MAX_HOLD;
-        let until = match lag {
-            Lag::Nobody => return None,
-            Lag::Few => all.min(self.waits_since.unwrap_or(now) + MAX_DELAY),
-            Lag::Most => all,
-        };
-        Some(until).filter(|until| now < *until)
+        if lag == Lag::Nobody {
+            return None;
+        }
+        let delayed = self.waits_since.unwrap_or(now) + MAX_DELAY;
+        let until = delayed.min(self.begun + MAX_HOLD);
+        (now < until).then_some(until)
     }
 
     /// All that may be said by now has been said; whether something waits nevertheless.
@@ -91,17 +92,17 @@ mod tests {
         let start = crate::hub::test_clock();
         let mut dose = Dose::new(start);
         assert!(dose.is_spent());
-        dose.renew(8000, Lag::Most, start);
+        dose.renew(8000, Lag::Somebody, start);
         dose.spend(999 - 2 * HEADER);
         assert!(!dose.is_spent());
         dose.renew(8000, Lag::Nobody, start);
         dose.spend(1);
         assert!(dose.is_spent(), "one dose in a turn");
         let (before, end) = (start + 49 * MILLISECOND, start + 50 * MILLISECOND);
-        dose.renew(8000, Lag::Most, before);
+        dose.renew(8000, Lag::Somebody, before);
         assert!(dose.is_spent());
-        assert_eq!(dose.held_until(Lag::Most, before), Some(end));
-        dose.renew(8000, Lag::Most, end);
+        assert_eq!(dose.held_until(Lag::Somebody, before), Some(end));
+        dose.renew(8000, Lag::Somebody, end);
         dose.spend(5000);
         assert!(dose.is_spent(), "a message is said as a whole");
         dose.renew(8000, Lag::Nobody, start + 51 * MILLISECOND);
@@ -128,16 +129,13 @@ mod tests {
         assert_eq!(doses(&mut dose, Lag::Nobody, start, 1000), 1000);
         dose.note(false, start + second);
         // Two holds, and then one in each millisecond.
-        let held = doses(&mut dose, Lag::Few, start + second, 1000);
+        let held = doses(&mut dose, Lag::Somebody, start + second, 1000);
         assert_eq!(held, 2 + 900);
         // Until nothing waits any more, they have had their time.
-        let held = doses(&mut dose, Lag::Few, start + 2 * second, 1000);
+        let held = doses(&mut dose, Lag::Somebody, start + 2 * second, 1000);
         assert_eq!(held, 1000);
         dose.note(false, start + 3 * second);
-        let held = doses(&mut dose, Lag::Few, start + 3 * second, 1000);
+        let held = doses(&mut dose, Lag::Somebody, start + 3 * second, 1000);
         assert_eq!(held, 2 + 900);
-        // Most are waited for again and again.
-        dose.note(false, start + 4 * second);
-        assert_eq!(doses(&mut dose, Lag::Most, start + 4 * second, 1000), 20);
     }
 }

@@ -189,20 +189,27 @@ impl Bridge {
         self.dose.note(self.backplane.has_deliveries(), now);
     }
 
-    /// How many have to be waited for. A few are not while others cannot even speak.
+    /// Whether somebody, in whatever room, has to be waited for: not while others cannot even speak.
     fn lag(&self, hub: &Hub, now: Instant) -> Lag {
-        if hub.is_mostly_congested(now) {
-            Lag::Most
-        } else if hub.is_congested(now) && !self.is_full() {
-            Lag::Few
+        if hub.is_congested(now) && !self.is_full() {
+            Lag::Somebody
         } else {
             Lag::Nobody
         }
     }
 
-    /// Says as much of it as the dose allows.
+    /// Until when the room that is told something next has to be waited for.
+    fn room_held_until(&self, hub: &Hub, now: Instant) -> Option<Instant> {
+        let room = self.backplane.peek_delivery()?.room();
+        hub.held_until(room, dose::size(hub.config().max_client_buffer), now)
+    }
+
+    /// Says as much of it as the dose allows, and as the rooms' members take.
     fn say(&mut self, hub: &mut Hub, now: Instant) {
         while !self.dose.is_spent() && !hub.is_full() {
+            if self.room_held_until(hub, now).is_some() {
+                return;
+            }
             let Some(delivery) = self.backplane.next_delivery() else {
                 return;
             };
@@ -288,9 +295,9 @@ impl Bridge {
             }
         }
         if self.backplane.has_deliveries() {
-            let is_spent = self.dose.is_spent();
             let held = self.dose.held_until(self.lag(hub, now), now);
-            at(held.filter(|_| is_spent).unwrap_or(now));
+            let held = held.filter(|_| self.dose.is_spent());
+            at(held.max(self.room_held_until(hub, now)).unwrap_or(now));
         }
         next
     }

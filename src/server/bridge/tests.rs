@@ -209,6 +209,9 @@ struct Ground {
     clients: Vec<ClientId>,
     /// Clients who take nothing.
     deaf: Vec<ClientId>,
+    /// Clients who take so many bytes in a turn.
+    slow: Vec<ClientId>,
+    slowness: usize,
     /// When each message was said that the first client has not heard yet.
     said: std::collections::VecDeque<Instant>,
 }
@@ -238,38 +241,55 @@ impl Ground {
             now,
             clients: Vec::new(),
             deaf: Vec::new(),
+            slow: Vec::new(),
+            slowness: 0,
             said: std::collections::VecDeque::new(),
         };
         for _ in 0..clients {
-            let id = ground.hub.accept(Peer::Unix, now).unwrap();
-            let mut handler = Broadcast::new(true);
-            ground
-                .hub
-                .receive(id, &mut REQUEST.as_bytes().to_vec(), now, &mut handler);
+            let id = ground.join("");
             ground.clients.push(id);
         }
         ground.flush();
         ground
     }
 
+    /// Another member of a room.
+    fn join(&mut self, room: &str) -> ClientId {
+        let id = self.hub.accept(Peer::Unix, self.now).unwrap();
+        let request = REQUEST.replacen("/ws", &format!("/ws/{room}"), 1);
+        let request = request.replacen("/ws/ ", "/ws ", 1);
+        let mut handler = Broadcast::new(true);
+        self.hub
+            .receive(id, &mut request.into_bytes(), self.now, &mut handler);
+        assert!(self.hub.is_open(id));
+        id
+    }
+
     fn say(&mut self, len: usize) {
-        self.hub.publish("", MessageKind::Binary, &vec![7; len]);
+        self.say_to("", len);
         self.said.push_back(self.now);
+    }
+
+    fn say_to(&mut self, room: &str, len: usize) {
+        self.hub.publish(room, MessageKind::Binary, &vec![7; len]);
     }
 
     /// Writes to clients as the loop does. How many bytes the first one gets.
     fn flush(&mut self) -> usize {
         let (mut ids, mut got) = (Vec::new(), 0);
+        self.slow.iter().for_each(|id| self.hub.writable(*id));
         self.hub.take_dirty(&mut ids, self.now);
         for id in ids {
             let is_deaf = self.deaf.contains(&id);
+            let is_slow = self.slow.contains(&id);
             let Some(outgoing) = self.hub.outgoing(id).filter(|_| !is_deaf) else {
                 let _ = self.hub.flushed(id, 0, true, self.now);
                 continue;
             };
-            let len = outgoing.pieces().map(<[u8]>::len).sum();
+            let all = outgoing.pieces().map(<[u8]>::len).sum();
+            let len = if is_slow { self.slowness.min(all) } else { all };
             outgoing.advance(len);
-            let _ = self.hub.flushed(id, len, false, self.now);
+            let _ = self.hub.flushed(id, len, len < all, self.now);
             if id == self.clients[0] {
                 got += len;
             }
@@ -277,17 +297,32 @@ impl Ground {
         got
     }
 
+    /// What a turn of the loop does here. How many bytes the first client gets.
+    fn turn(&mut self) -> usize {
+        self.bridge.relay(&mut self.hub, self.now);
+        self.bridge.deliver(&mut self.hub, self.now);
+        self.flush()
+    }
+
     /// A turn of the loop in each of so many milliseconds, in which somebody says 8 KB: the longest
     /// that the first client has waited for one of them.
     fn longest_wait(&mut self, milliseconds: usize) -> Duration {
+        self.longest_wait_while(milliseconds, |_| {})
+    }
+
+    /// The same while something else is said in each of them before that.
+    fn longest_wait_while(
+        &mut self,
+        milliseconds: usize,
+        mut say: impl FnMut(&mut Self),
+    ) -> Duration {
         const LEN: usize = 8000;
         let (mut heard, mut longest) = (0, Duration::ZERO);
         for _ in 0..milliseconds {
             self.now += MILLISECOND;
+            say(self);
             self.say(LEN);
-            self.bridge.relay(&mut self.hub, self.now);
-            self.bridge.deliver(&mut self.hub, self.now);
-            heard += self.flush();
+            heard += self.turn();
             while heard >= LEN + 4 {
                 heard -= LEN + 4;
                 let said = self.said.pop_front().expect("it was said");
@@ -320,6 +355,80 @@ fn most_of_those_who_listen_are_given_time() {
     ground.deaf.extend_from_slice(&ground.clients[1..]);
     let longest = ground.longest_wait(1000);
     assert!(longest > 300 * MILLISECOND, "{longest:?}");
+}
+
+/// All of the server's clients are in rooms where a little is said, and one small room has a backlog
+/// that is more than its members take at once: they hear all of it, as fast as they read.
+#[test]
+fn a_backlog_comes_at_the_pace_of_its_own_room() {
+    const LEN: usize = 8000;
+    const COUNT: usize = 20 * 1024 * 1024 / LEN;
+
+    let mut ground = Ground::new(0);
+    let mut config = ground.hub.config().clone();
+    config.slow_policy = SlowPolicy::Close;
+    ground.hub.reconfigure(config, ground.now).unwrap();
+    let rooms = (0..100).map(|i| i.to_string()).collect::<Vec<_>>();
+    let others = rooms.iter().flat_map(|room| [room; 10]);
+    let others = others.map(|room| ground.join(room)).collect::<Vec<_>>();
+    ground.clients = (0..10).map(|_| ground.join("ticker")).collect();
+    ground.flush();
+    ground.slow = ground.clients.clone();
+    ground.slowness = 4000;
+    let begun = ground.now;
+    let (mut said, mut heard) = (0, 0);
+    while heard < COUNT * (LEN + 4) {
+        ground.now += MILLISECOND;
+        let milliseconds = (ground.now - begun).as_millis() as usize;
+        assert!(milliseconds < 10_000, "{heard} bytes are heard");
+        // Each of the other rooms is told something in each second.
+        if milliseconds % 10 == 0 {
+            ground.say_to(&rooms[milliseconds / 10 % rooms.len()], 200);
+        }
+        while said < COUNT && !ground.bridge.is_full() {
+            ground.say_to("ticker", LEN);
+            said += 1;
+            ground.bridge.relay(&mut ground.hub, ground.now);
+        }
+        heard += ground.turn();
+        let is_open = |id: &ClientId| ground.hub.is_open(*id);
+        assert!(ground.clients.iter().all(is_open), "at {milliseconds} ms");
+        assert!(others.iter().all(is_open));
+    }
+}
+
+/// Most of the server's clients read nothing, each in a room of its own that is told something now
+/// and then: that is their business.
+#[test]
+fn rooms_that_are_behind_do_not_hold_up_what_is_said_to_others() {
+    let mut ground = Ground::new(1);
+    ground.deaf = ["a", "b"].map(|room| ground.join(room)).to_vec();
+    for millisecond in 0..1500 {
+        let longest = ground.longest_wait_while(1, |ground| {
+            if millisecond % 10 == 0 {
+                for room in ["a", "b"] {
+                    ground.say_to(room, 100);
+                }
+            }
+        });
+        assert!(longest <= 101 * MILLISECOND, "{longest:?}");
+    }
+}
+
+/// Somebody says as much as others to a room of his own, where he takes nothing: what is said behind
+/// it waits for him, but not longer than for anybody who is slow.
+#[test]
+fn who_is_deaf_in_a_room_of_his_own_holds_up_others_for_two_seconds_at_most() {
+    let mut ground = Ground::new(2);
+    ground.deaf = vec![ground.join("own")];
+    let flood = |ground: &mut Ground| ground.say_to("own", 8000);
+    let longest = ground.longest_wait_while(2500, flood);
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    assert!(
+        longest > 101 * MILLISECOND,
+        "it was waited for: {longest:?}"
+    );
+    assert_eq!(ground.longest_wait_while(5000, flood), Duration::ZERO);
 }
 
 #[test]
