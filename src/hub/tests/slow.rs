@@ -366,7 +366,11 @@ fn a_room_is_waited_for_while_most_of_its_members_are_behind() {
 fn a_room_is_not_waited_for_when_its_members_are_behind_for_long() {
     let mut world = World::new(|_| {});
     let [a, b] = [(); 2].map(|()| world.connect("/ws/two"));
-    world.connect("/ws");
+    world.receive(a, &text("1"));
+    world.flush(&[b]);
+    assert!(world.hub.held_until("two", 1, world.now).is_none(), "half");
+    world.hub.writable(b);
+    world.flush(&[]);
     let say = |world: &mut World| {
         world.receive(a, &text("1"));
         world.flush(&[a, b]);
