@@ -173,7 +173,8 @@ impl BackplaneConfig {
     /// The longest duration of any setting: a year, so that no deadline overflows.
     pub const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
-    /// The most shards: each has up to four connections, and one that takes over among them.
+    /// The most shards: each has up to two connections, one that takes over among them, and with
+    /// sentinels one more to those.
     pub const MAX_SHARDS: u16 = 64;
 
     /// The longest name of a channel, in bytes.

@@ -19,8 +19,12 @@ pub enum Outcome {
 }
 
 /// How long a stop waits for Redis to take what was said last. While others say more than clients
-/// take, its answers are not read, and that time counts all the same: what is said is written to
-/// Redis in any case, and what is not acknowledged is nothing worse than a line in the log.
+/// take, its answers are not read, and that time counts all the same: where messages flow, what is
+/// said is written to Redis without waiting for answers, and what is not acknowledged is nothing
+/// worse than a line in the log. What does wait, and may be lost with the server: all that is said
+/// while others are waited for after Redis was away (2.5 s at most, in `pubsub`), or while a stream
+/// is searched for what it may have lost; and what comes behind a message that Redis has refused,
+/// since then they go one at a time, each behind the answer to the one before.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long those may take to ask who have connected and not asked yet when listening ends. Whoever
