@@ -63,6 +63,8 @@ pub(super) struct Link {
     heard_at: Instant,
     /// Whether an answer is overdue, and not a byte has come since.
     is_stalled: bool,
+    /// Whether the driver has left something unread that may have come.
+    pub(super) is_unread: bool,
     op_timeout: Duration,
 }
 
@@ -134,6 +136,7 @@ impl Link {
             awaited: VecDeque::new(),
             heard_at: now,
             is_stalled: false,
+            is_unread: false,
             op_timeout: config.op_timeout,
         }
     }

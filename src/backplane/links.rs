@@ -235,6 +235,11 @@ impl Links {
         self.get(id).is_some_and(Link::is_stalled)
     }
 
+    /// Whether something was left unread on a link.
+    pub(super) fn is_unread(&self, id: LinkId) -> bool {
+        self.get(id).is_some_and(|link| link.is_unread)
+    }
+
     /// What an error of Redis on a link means for it.
     pub(super) fn loss_from_error(&self, id: LinkId, text: &[u8]) -> Option<Loss> {
         Some(Loss::from_error(text, self.get(id)?.to()))

@@ -4,7 +4,8 @@
 //! argument. [`server`](crate::server) is one driver; a simulator is another. A driver's turn:
 //!
 //! 1. [`Backplane::receive`] for what arrived on each link that [`Backplane::wants_input`],
-//!    [`Backplane::connected`] and [`Backplane::disconnected`] for what became of them;
+//!    [`Backplane::readable`] for what is left there, [`Backplane::connected`] and
+//!    [`Backplane::disconnected`] for what became of them;
 //! 2. [`Backplane::publish`] for what was said to rooms;
 //! 3. [`Backplane::advance`] fires what is due;
 //! 4. [`Backplane::next_delivery`] until it returns `None`: that is what local members hear now;
@@ -163,6 +164,17 @@ impl Backplane {
         }
     }
 
+    /// Says in each turn whether a link may have brought something that was left unread, because
+    /// it [was not wanted](Self::wants_input) or the turn had read enough: until it is read, the
+    /// link's silence means nothing. Where all was read, silence counts, however full the inbox has
+    /// become meanwhile.
+    pub fn readable(&mut self, link: LinkId, is_unread: bool, now: Instant) {
+        if let Some(link) = self.links.get_mut(link) {
+            link.is_unread = is_unread;
+            link.note_reading(!is_unread, now);
+        }
+    }
+
     /// The links that stand or are to be connected.
     pub fn links(&self) -> impl Iterator<Item = LinkId> {
         self.links.ids()
@@ -188,12 +200,9 @@ impl Backplane {
     /// Fires what is due.
     pub fn advance(&mut self, now: Instant) {
         for index in 0..self.links.len() {
-            let Some(id) = self.links.id(index) else {
-                continue;
-            };
-            let is_read = self.wants_input(id);
-            if let Some(link) = self.links.get_mut(id) {
-                link.note_reading(is_read, now);
+            let id = self.links.id(index);
+            if let Some(link) = id.and_then(|id| self.links.get_mut(id)) {
+                link.note_reading(!link.is_unread, now);
             }
         }
         for index in 0..self.links.len() {

@@ -280,6 +280,9 @@ impl World {
                 life.arrived.push((key, id));
             }
         }
+        let arrival = self.conns[&id].down.arrival();
+        let is_unread = arrival.is_some_and(|at| at <= self.now);
+        life.backplane.readable(link, is_unread, now);
         read > 0
     }
 

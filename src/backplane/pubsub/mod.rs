@@ -298,8 +298,8 @@ impl Engine for PubSub {
     }
 
     fn advance(&mut self, desk: &mut Desk<'_>) {
-        if let Some(next) = &mut self.successor {
-            next.note_reading(!desk.news.inbox.is_full(), desk.now);
+        if let (Some(current), Some(next)) = (&self.current, &mut self.successor) {
+            next.note_reading(!desk.links.is_unread(current.link), desk.now);
         }
         self.advance_connections(desk);
         self.advance_gates(desk);

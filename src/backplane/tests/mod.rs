@@ -417,14 +417,19 @@ impl World {
                         wire.to_node.chunks.push_front((ms, later));
                     }
                     node.backplane.receive(link, &bytes, now);
+                    let is_unread = wire.to_node.has_arrived(ms);
+                    node.backplane.readable(link, is_unread, now);
                     continue;
                 }
                 if is_cut && wire.to_node.chunks.is_empty() {
                     is_news = true;
                     node.wires.remove(&link);
                     node.backplane.disconnected(link, LinkFailure::Reset, now);
+                    continue;
                 }
             }
+            let is_unread = !wire.is_holed && wire.to_node.has_arrived(ms);
+            node.backplane.readable(link, is_unread, now);
         }
         is_news
     }

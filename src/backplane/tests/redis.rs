@@ -309,7 +309,12 @@ impl Pipe {
 
     /// What has come out by now.
     pub(super) fn pop(&mut self, now: u64) -> Option<Vec<u8>> {
-        let due = self.chunks.front().is_some_and(|(at, _)| *at <= now);
-        due.then(|| self.chunks.pop_front().unwrap().1)
+        self.has_arrived(now)
+            .then(|| self.chunks.pop_front().unwrap().1)
+    }
+
+    /// Whether something has come out by now.
+    pub(super) fn has_arrived(&self, now: u64) -> bool {
+        self.chunks.front().is_some_and(|(at, _)| *at <= now)
     }
 }

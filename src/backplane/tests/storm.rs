@@ -231,6 +231,33 @@ fn fill(world: &mut World, node: usize, room: &str) {
     assert!(backplane.links().all(|link| !backplane.wants_input(link)));
 }
 
+/// Whoever talks so much that the inbox is full behind each reading does not excuse another
+/// connection, which is read each time and brings nothing.
+#[test]
+fn a_flood_on_one_connection_is_no_excuse_for_another() {
+    let mut world = World::joined_with(2, |config| config.shards = Some(2));
+    let mut rooms = (0..).map(|i| format!("room {i}"));
+    let room = rooms.find(|room| shard_of(room, 2) == 0).unwrap();
+    world.nodes[1].max_read = 2 * MAX_INBOX;
+    let connects = world.nodes[1].connects;
+    let flood = |world: &mut World, times: usize| {
+        let long = "x".repeat(60_000);
+        for _ in 0..times {
+            for _ in 0..=MAX_INBOX / long.len() {
+                world.say_in(0, &room, &long);
+            }
+            world.run(500);
+        }
+    };
+    flood(&mut world, 6);
+    assert_eq!(world.nodes[1].connects, connects, "both answer");
+    assert_eq!(world.metric(1, "degraded"), 0);
+    let last = world.nodes[1].wires.values_mut().next_back();
+    last.unwrap().is_holed = true;
+    flood(&mut world, 6);
+    assert_eq!(world.nodes[1].connects, connects + 1, "one is silent");
+}
+
 /// A server that stops waits for it, whatever its clients still have to hear.
 #[test]
 fn what_is_said_goes_out_while_nothing_is_read() {

@@ -148,6 +148,8 @@ impl Bridge {
                 let share = left.min(MAX_READ_PER_LINK);
                 let share_left = read_from(link, &mut self.backplane, buffer, share, now)?;
                 left -= share - share_left;
+                self.backplane
+                    .readable(id, link.is_open() && link.is_ready(), now);
                 Ok(())
             });
             if let Err(why) = read {

@@ -148,6 +148,9 @@ impl World {
                 let bytes = node.travel(link, bytes, now);
                 is_busy |= !bytes.is_empty();
                 node.backplane.receive(link, &bytes, now);
+                node.backplane.readable(link, false, now);
+            } else {
+                node.backplane.readable(link, true, now);
             }
         }
         node.backplane.advance(now);
