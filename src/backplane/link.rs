@@ -146,9 +146,9 @@ impl Link {
         &self.to
     }
 
-    /// Whether it is for messages, and leads somewhere else.
-    pub(super) fn serves_elsewhere(&self, there: &Endpoint) -> bool {
-        self.errand == Errand::Serve && self.to != *there
+    /// Whether it is for messages.
+    pub(super) fn serves(&self) -> bool {
+        self.errand == Errand::Serve
     }
 
     /// The connection stands: writes the first commands. Said twice, it is heard once: with a

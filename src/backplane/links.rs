@@ -180,16 +180,13 @@ impl Links {
         }
     }
 
-    /// The links of a shard that are for messages and do not lead there.
-    pub(super) fn leading_elsewhere(&self, owner: u16, there: &Endpoint) -> Vec<LinkId> {
-        let elsewhere = |link: &LinkId| {
-            let is_owned = self.owner(*link) == Some(owner);
-            is_owned
-                && self
-                    .get(*link)
-                    .is_some_and(|link| link.serves_elsewhere(there))
+    /// The links of a shard that are for messages.
+    pub(super) fn serving(&self, owner: u16) -> Vec<LinkId> {
+        let serves = |id: &LinkId| {
+            let is_owned = self.owner(*id) == Some(owner);
+            is_owned && self.get(*id).is_some_and(Link::serves)
         };
-        self.ids().filter(elsewhere).collect()
+        self.ids().filter(serves).collect()
     }
 
     pub(super) fn get(&self, id: LinkId) -> Option<&Link> {

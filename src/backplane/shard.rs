@@ -36,7 +36,10 @@ impl Shard {
             // All else is the link's own: the answer ends it.
             if let Heard::Lost(answer) = heard {
                 around.links.close(link);
-                let master = self.inquiry.answered(answer, around.config, around.now);
+                let (links, config) = (&*around.links, around.config);
+                let master = self
+                    .inquiry
+                    .answered(answer, self.number, links, config, around.now);
                 if let Some(master) = master {
                     self.move_to(&master, around);
                 }
@@ -60,9 +63,10 @@ impl Shard {
 
     /// The master is there: links that lead elsewhere are given up.
     fn move_to(&mut self, master: &Endpoint, mut around: Around<'_>) {
-        for link in around.links.leading_elsewhere(self.number, master) {
+        for link in around.links.serving(self.number) {
             // The engine may have closed it with the one before.
-            if around.links.get(link).is_some() {
+            let opened = around.links.get(link);
+            if opened.is_some_and(|link| link.to() != master) {
                 let why = Loss::Superseded(master.clone());
                 self.heard(link, Heard::Lost(why), around.reborrow());
             }

@@ -12,8 +12,9 @@ use crate::stage::{Mode, Plan, Stage, in_both_modes};
 const NOTICING: Duration = Duration::from_secs(12);
 
 /// How soon a server asks the sentinels that hears nobody any more, and is heard where they send
-/// it: the time that others may be silent, a round of questions, the gate, and a heartbeat.
-const ASKING: Duration = Duration::from_secs(40);
+/// it: the time that others may be silent, two rounds of questions as one name is listed, the gate,
+/// and a heartbeat.
+const ASKING: Duration = Duration::from_secs(50);
 
 /// A master is lost whose replica lags behind: what it had acknowledged and not passed on is gone,
 /// and one of the servers had not read it. Each of three publishers says it again.

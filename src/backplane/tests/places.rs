@@ -8,22 +8,43 @@ fn endpoint(host: &str) -> Endpoint {
 
 /// Nodes that ask three sentinels, and two servers: `redis`, the master, and `other`.
 fn with_sentinels(nodes: usize) -> World {
+    with_listed(nodes, &["s1", "s2", "s3"])
+}
+
+/// The same with as many sentinels as are listed.
+fn with_listed(nodes: usize, listed: &[&str]) -> World {
     let mut world = World::with(nodes, |config| {
         config.target = Target::Sentinel {
-            sentinels: ["s1", "s2", "s3"].map(endpoint).to_vec(),
+            sentinels: listed.iter().map(|name| endpoint(name)).collect(),
             master: "mymaster".to_owned(),
         };
     });
     let mut other = Redis::new("other");
     other.role = "slave";
     world.redises.push(other);
-    for name in ["s1", "s2", "s3"] {
+    for name in listed {
         let mut sentinel = Redis::new(name);
         let master = ("redis".to_owned(), 6379);
         sentinel.masters.insert("mymaster".to_owned(), master);
         world.redises.push(sentinel);
     }
     world
+}
+
+/// A sentinel names another master from now on.
+fn name(world: &mut World, sentinel: usize, master: &str) {
+    let master = (master.to_owned(), 6379);
+    let masters = &mut world.redises[sentinel].masters;
+    masters.insert("mymaster".to_owned(), master);
+}
+
+/// Lets time pass until a sentinel is asked once more.
+fn wait_until_asked(world: &mut World, sentinel: usize) {
+    let (before, end) = (world.redises[sentinel].accepted, world.ms + 20 * SECOND);
+    while world.redises[sentinel].accepted == before {
+        assert!(world.ms < end, "nobody asks");
+        world.run(1);
+    }
 }
 
 fn promote(world: &mut World, sentinels: std::ops::Range<usize>) {
@@ -194,6 +215,113 @@ fn a_connection_is_not_left_for_what_one_sentinel_says() {
     assert_eq!(world.redises[3].accepted - asked, 30, "and not for ever");
     assert_eq!(world.metric(0, "up"), 1);
     assert_eq!(world.nodes[0].backplane.links().count(), 1);
+}
+
+/// One of three that is cut off as well, or has been away, is not most of them because the others
+/// do not answer.
+#[test]
+fn sentinels_that_do_not_answer_count() {
+    let mut world = with_sentinels(2);
+    world.redises[1].role = "master";
+    world.run(3 * SECOND);
+    name(&mut world, 2, "other");
+    world.redises[3].is_running = false;
+    world.redises[4].is_frozen = true;
+    let asked = world.redises[2].accepted;
+    world.cut(1);
+    world.run(60 * SECOND);
+    assert!(world.redises[2].accepted - asked >= 3, "it is asked");
+    assert_eq!(world.redises[0].clients.len(), 1);
+    assert_eq!(world.redises[1].accepted, 0);
+    world.redises[3].is_running = true;
+    name(&mut world, 3, "other");
+    world.run(20 * SECOND);
+    assert_eq!(world.redises[1].clients.len(), 1, "two of three are most");
+}
+
+/// Two sentinels have said where the master was, and the third does not answer: before it is given
+/// up, the master dies, and there is another one.
+#[test]
+fn what_sentinels_said_before_there_was_another_master_does_not_lead_back() {
+    let mut world = with_sentinels(2);
+    world.run(3 * SECOND);
+    world.redises[4].is_frozen = true;
+    world.cut(1);
+    wait_until_asked(&mut world, 4);
+    world.kill();
+    promote(&mut world, 2..4);
+    world.run(900);
+    assert_eq!(world.redises[1].clients.len(), 1);
+    assert_eq!(world.redises[4].clients.len(), 1, "it is still asked");
+    // Whoever went back there would find a server that takes everything.
+    world.redises[0].role = "master";
+    world.start();
+    world.run(5 * SECOND);
+    assert_eq!(world.redises[0].clients.len(), 0);
+    assert_eq!(world.redises[1].accepted, 1);
+    assert_eq!(world.metric(0, "reconnects_total{reason=\"role\"}"), 0);
+    assert_eq!(world.health(0), Health::Up);
+}
+
+/// One name is listed, to which many answer. One of those is cut off, and names the old master.
+#[test]
+fn what_one_name_says_is_believed_the_second_time_and_does_not_lead_back() {
+    let mut world = with_listed(2, &["s1"]);
+    world.redises[1].role = "master";
+    world.run(3 * SECOND);
+    world.cut(1);
+    wait_until_asked(&mut world, 2);
+    for _ in 0..5 {
+        for master in ["other", "redis"] {
+            name(&mut world, 2, master);
+            wait_until_asked(&mut world, 2);
+            world.run(SECOND);
+            assert_eq!(world.redises[1].accepted, 0, "not the same twice");
+        }
+    }
+    name(&mut world, 2, "other");
+    wait_until_asked(&mut world, 2);
+    world.run(SECOND);
+    assert_eq!(world.redises[1].accepted, 0, "once is not enough");
+    wait_until_asked(&mut world, 2);
+    world.run(SECOND);
+    assert_eq!(world.redises[0].clients.len(), 0);
+    assert_eq!(world.redises[1].clients.len(), 1);
+    name(&mut world, 2, "redis");
+    let asked = world.redises[2].accepted;
+    world.run(300 * SECOND);
+    assert!(world.redises[2].accepted - asked > 10, "it is asked on");
+    assert_eq!(world.redises[0].clients.len(), 0, "it does not lead back");
+    assert_eq!(world.redises[1].accepted, 1);
+    assert_eq!(world.health(0), Health::Up);
+}
+
+/// The last answer to what was asked after one silence, and the first after another.
+#[test]
+fn what_one_name_said_long_ago_is_not_half_of_twice() {
+    let mut world = with_listed(3, &["s1"]);
+    world.redises[1].role = "master";
+    world.nodes[2].is_unreachable = true;
+    world.run(3 * SECOND);
+    world.cut(1);
+    for _ in 0..29 {
+        wait_until_asked(&mut world, 2);
+    }
+    world.run(SECOND);
+    name(&mut world, 2, "other");
+    wait_until_asked(&mut world, 2);
+    let asked = world.redises[2].accepted;
+    world.run(60 * SECOND);
+    assert_eq!(world.redises[2].accepted, asked, "that was the last");
+    name(&mut world, 2, "redis");
+    world.nodes[2].is_unreachable = false;
+    world.run(15 * SECOND);
+    assert_eq!(world.metric(0, "peers"), 1);
+    name(&mut world, 2, "other");
+    world.cut(2);
+    wait_until_asked(&mut world, 2);
+    world.run(SECOND);
+    assert_eq!(world.redises[1].accepted, 0);
 }
 
 #[test]
