@@ -24,7 +24,8 @@ pub fn run(bytes: &[u8]) {
         limits.max_elements = 6;
         limits.max_line = 24;
         limits.max_bulk = 20;
-        limits.max_value = 500;
+        limits.max_value = 600;
+        limits.reserve = 100;
     }
     let (cuts, stream) = Plan::split_off_cuts(bytes);
     let whole = hear(stream, limits, &Cuts::WHOLE);
@@ -242,14 +243,16 @@ impl Reader<'_> {
     }
 
     /// Pays for something inside so many aggregates. What there is no room for takes all along that
-    /// is behind it in the innermost one, unless that is the outermost.
+    /// is behind it in the innermost one, unless that is the outermost, which has more room.
     fn spend(&mut self, cost: usize, depth: usize) -> Result<(), Stop> {
         if self.is_passing {
             return Ok(());
         }
-        if self.cost + cost <= self.limits.max_value {
+        let is_outermost = depth < 2;
+        let reserved = if is_outermost { 0 } else { self.limits.reserve };
+        if self.cost + cost + reserved <= self.limits.max_value {
             self.cost += cost;
-        } else if depth < 2 {
+        } else if is_outermost {
             return Err(Stop::Wrong);
         } else {
             self.is_passing = true;

@@ -146,23 +146,21 @@ impl Decoder {
     }
 
     /// Pays for what arrives, unless it is passed over. If it costs too much, it is, with the rest
-    /// of the innermost aggregate.
+    /// of the innermost aggregate, before that takes what the outermost one needs for itself.
     fn charge(&mut self, cost: usize) -> Result<(), RespError> {
         if self.passed().is_some() {
             return Ok(());
         }
         let cost = self.cost.saturating_add(cost);
-        if cost <= self.limits.max_value {
-            self.cost = cost;
-            return Ok(());
-        }
+        let RespLimits {
+            max_value, reserve, ..
+        } = self.limits;
         match &mut self.open[..] {
-            [_, .., innermost] => {
-                innermost.cut();
-                Ok(())
-            }
-            _ => Err(RespError::ValueTooBig),
+            [_, .., innermost] if cost > max_value.saturating_sub(reserve) => innermost.cut(),
+            [] | [_] if cost > max_value => return Err(RespError::ValueTooBig),
+            _ => self.cost = cost,
         }
+        Ok(())
     }
 
     /// Puts a value where it belongs; the value of the stream that is whole by that, if one is.

@@ -26,6 +26,12 @@ pub struct RespLimits {
     /// aggregate, if that is inside another, and [`Value::Omitted`] stands in its place. A decoder
     /// takes at most twice as much memory.
     pub max_value: usize,
+    /// What of [`max_value`](Self::max_value) is left to the outermost aggregate for its own
+    /// elements, in bytes; what is inside them is cut before. Else somebody's entry could leave no
+    /// room for the rest of the reply to `XINFO STREAM`, nor for as much as the head of the entry
+    /// behind it, and be what ends every connection that it comes on. 8 KiB: that has less than 32
+    /// keys with their values, of 128 bytes each with what they cost.
+    pub reserve: usize,
 }
 
 impl RespLimits {
@@ -38,6 +44,7 @@ impl RespLimits {
     const ENTRY_MARGIN: usize = 4 * 1024;
     /// The first and the last entry, as `XINFO STREAM` shows them.
     const MORE_MESSAGES: usize = 2;
+    const RESERVE: usize = 2 * 32 * 128;
 
     /// The bounds where messages have at most `max_message_size` bytes, and one reply has room for
     /// so many `messages` of that length.
@@ -50,7 +57,9 @@ impl RespLimits {
             max_bulk,
             max_value: max_bulk
                 .saturating_add(Self::ENTRY_MARGIN)
-                .saturating_mul(messages.saturating_add(Self::MORE_MESSAGES)),
+                .saturating_mul(messages.saturating_add(Self::MORE_MESSAGES))
+                .saturating_add(Self::RESERVE),
+            reserve: Self::RESERVE,
         }
     }
 

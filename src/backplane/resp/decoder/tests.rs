@@ -207,7 +207,8 @@ proptest! {
         let end = stream.len().min(at + skipped);
         stream.splice(at..end, damage);
         let (max_depth, max_elements, max_line, max_bulk) = (3, 4, 24, 30);
-        let small = RespLimits { max_depth, max_elements, max_line, max_bulk, max_value };
+        let reserve = max_value / 4;
+        let small = RespLimits { max_depth, max_elements, max_line, max_bulk, max_value, reserve };
         for limits in [limits(), small] {
             let heard = hear(limits, [stream.as_slice()]);
             prop_assert_eq!(&hear(limits, pieces(&stream, &cuts)), &heard);
@@ -650,10 +651,11 @@ fn what_a_value_has_no_room_for_is_passed_over() {
     stream.extend_from_slice(b":7\r\n");
     let all = cost(&reply(&entries), 1 + 1 + 1 + 5 + 13 + 5);
     let third = cost(&entries[2], 5);
-    let heard = |max_value| {
+    let heard = |room| {
+        let limits = limits();
         let limits = RespLimits {
-            max_value,
-            ..limits()
+            max_value: room + limits.reserve,
+            ..limits
         };
         let heard = hear(limits, [stream.as_slice()]);
         for size in [1, 1000] {
@@ -709,15 +711,197 @@ proptest! {
             let count: usize = entries.iter().map(values).sum();
             encoded(&[reply(entries)], false).len() + (3 + count) * RespLimits::VALUE_COST
         };
-        prop_assert!(cost(&entries[..whole]) <= limits.max_value);
+        let room = limits.max_value - limits.reserve;
+        prop_assert!(cost(&entries[..whole]) <= room);
         if let Some(next) = heard.get(whole) {
-            prop_assert!(cost(&entries[..=whole]) + 2 > limits.max_value);
+            prop_assert!(cost(&entries[..=whole]) + 2 > room);
             let last = |value: &Value| value.as_array().and_then(|all| all.last().cloned());
             let is_cut = |value: &Value| *value == Value::Omitted
                 || last(value).is_some_and(|last| last == Value::Omitted);
             prop_assert!(is_cut(next) || last(next).is_some_and(|fields| is_cut(&fields)));
         } else {
             prop_assert_eq!(whole, entries.len());
+        }
+    }
+}
+
+/// What values cost.
+fn cost(values: &[Value]) -> usize {
+    fn count(value: &Value) -> usize {
+        match value {
+            Value::Array(elements) => 1 + elements.iter().map(count).sum::<usize>(),
+            Value::Map(pairs) => {
+                let pair = |(key, value): &(Value, Value)| count(key) + count(value);
+                1 + pairs.iter().map(pair).sum::<usize>()
+            }
+            _ => 1,
+        }
+    }
+    let count: usize = values.iter().map(count).sum();
+    encoded(values, false).len() + count * RespLimits::VALUE_COST
+}
+
+fn bulk(text: &str) -> Value {
+    Value::Bulk(text.as_bytes().to_vec())
+}
+
+/// Limits of which one entry could use up all.
+fn one_for_all() -> RespLimits {
+    let limits = RespLimits::new(1 << 20, 0);
+    RespLimits {
+        max_value: 30_000 + limits.reserve,
+        ..limits
+    }
+}
+
+/// An entry that costs so much, a long message first and short fields behind it.
+fn entry_that_costs(total: usize) -> Value {
+    let with = |len: usize| {
+        let mut fields = vec![Value::Bulk(b"m".to_vec()), Value::Bulk(vec![b'x'; len])];
+        fields.extend(vec![bulk("f"); 4]);
+        Value::Array(vec![bulk("12-3"), Value::Array(fields)])
+    };
+    // A length of five digits, in any case.
+    let entry = with(10_000 + total - cost(&[with(10_000)]));
+    assert_eq!(cost(std::slice::from_ref(&entry)), total);
+    entry
+}
+
+/// The replies that hold entries: to `XINFO STREAM` as two versions write it, to `XRANGE`, and to
+/// `XREAD` as two versions write it. Each with what it begins with before the first entry.
+fn replies(first: &Value) -> [(Value, Vec<u8>); 5] {
+    let second = entry(0, 5);
+    let mut pairs = vec![
+        (bulk("length"), Value::Integer(2)),
+        (bulk("first-entry"), first.clone()),
+        (bulk("last-entry"), second.clone()),
+    ];
+    // As many as there is room for.
+    for number in pairs.len()..32 {
+        let name = format!("what-a-later-version-may-tell-{number}");
+        pairs.push((bulk(&name), Value::Integer(i64::MIN)));
+    }
+    let elements = pairs.iter().flat_map(|(key, value)| [key, value]);
+    let flat = Value::Array(elements.cloned().collect());
+    let entries = [vec![first.clone()], vec![second; 63]].concat();
+    let entries = Value::Array(entries);
+    let stream = Value::Array(vec![bulk("key"), entries.clone()]);
+    let replies: [(Value, &[u8]); 5] = [
+        (
+            Value::Map(pairs),
+            b"%32\r\n$6\r\nlength\r\n:2\r\n$11\r\nfirst-entry\r\n",
+        ),
+        (flat, b"*64\r\n$6\r\nlength\r\n:2\r\n$11\r\nfirst-entry\r\n"),
+        (entries.clone(), b"*64\r\n"),
+        (
+            Value::Map(vec![(bulk("key"), entries)]),
+            b"%1\r\n$3\r\nkey\r\n*64\r\n",
+        ),
+        (
+            Value::Array(vec![stream]),
+            b"*1\r\n*2\r\n$3\r\nkey\r\n*64\r\n",
+        ),
+    ];
+    replies.map(|(reply, begin)| (reply, begin.to_vec()))
+}
+
+/// All elements of a value outside of its entries.
+fn elements(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Map(pairs) => pairs.iter().flat_map(|(key, value)| [key, value]).collect(),
+        value => value.as_array().unwrap().iter().collect(),
+    }
+}
+
+#[test]
+fn an_entry_leaves_room_for_what_is_around_it_however_much_it_costs() {
+    let limits = one_for_all();
+    let values_before = [4, 4, 1, 3, 4];
+    for (index, values) in values_before.into_iter().enumerate() {
+        let begin = &replies(&Value::Null)[index].1;
+        let before = begin.len() + values * RespLimits::VALUE_COST;
+        let edge = limits.max_value - limits.reserve - before;
+        for total in edge - 100..=edge + 300 {
+            let first = entry_that_costs(total);
+            let (reply, begin) = &replies(&first)[index];
+            let stream = encoded(std::slice::from_ref(reply), false);
+            assert!(stream.starts_with(begin));
+            let (heard, error, is_between) = hear(limits, [stream.as_slice()]);
+            assert_eq!((error, is_between), (None, true), "{index}, {total}");
+            // All of the outermost is there; of the entries, what there is room for.
+            let (heard, said) = (elements(&heard[0]), elements(reply));
+            assert_eq!(heard.len(), said.len());
+            for (heard, said) in heard.iter().zip(&said) {
+                let is_scalar = said.as_array().is_none();
+                assert!(if is_scalar {
+                    heard == said
+                } else {
+                    heard.as_array().is_some()
+                });
+            }
+            if let Some(place) = said.iter().position(|said| **said == first) {
+                let id = &heard[place].as_array().unwrap()[0];
+                assert_eq!(*id, bulk("12-3"));
+                assert_eq!(*heard[place] == first, total <= edge, "{index}, {total}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_left_to_the_outermost_has_a_bound() {
+    let limits = one_for_all();
+    let head = b"*1000\r\n".len() + RespLimits::VALUE_COST;
+    let first = entry_that_costs(limits.max_value - limits.reserve - head);
+    let begin = [b"*1000\r\n".to_vec(), encoded(&[first], false)].concat();
+    let line = |len: usize| {
+        [
+            vec![b'+'; len - RespLimits::VALUE_COST - 2],
+            b"\r\n".to_vec(),
+        ]
+        .concat()
+    };
+    for (len, expected) in [
+        (limits.reserve, None),
+        (limits.reserve + 1, Some(RespError::ValueTooBig)),
+    ] {
+        // In small parts and in one.
+        let parts = [line(100).repeat(len / 100 - 1), line(100 + len % 100)].concat();
+        for rest in [line(len), parts] {
+            let stream = [begin.clone(), rest].concat();
+            assert_eq!(error(limits, &stream), expected);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        cases: 128,
+        ..Default::default()
+    })]
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it takes minutes there")]
+    fn no_entries_are_too_much_for_what_is_around_them(
+        pairs in vec((0..60_usize, 0..20_usize, 0..1000_usize), 1..32),
+        is_map in any::<bool>(),
+    ) {
+        let limits = one_for_all();
+        let pair = |(name, fields, len): (usize, usize, usize)| {
+            let value = if len < 500 { entry(fields, len) } else { Value::Integer(i64::MIN) };
+            (Value::Bulk(vec![b'k'; name]), value)
+        };
+        let pairs: Vec<(Value, Value)> = pairs.into_iter().map(pair).collect();
+        let flat = pairs.iter().flat_map(|(key, value)| [key.clone(), value.clone()]).collect();
+        let reply = if is_map { Value::Map(pairs.clone()) } else { Value::Array(flat) };
+        let stream = encoded(&[reply], false);
+        let (heard, error, is_between) = hear(limits, [stream.as_slice()]);
+        prop_assert_eq!((error, is_between), (None, true));
+        let heard = elements(&heard[0]);
+        prop_assert_eq!(heard.len(), 2 * pairs.len());
+        for (heard, (key, _)) in heard.chunks(2).zip(&pairs) {
+            prop_assert_eq!(heard[0], key);
         }
     }
 }
