@@ -97,16 +97,17 @@ impl Desk<'_> {
         Some((seq, entry))
     }
 
-    /// The message in what Redis says unasked, and the channel that it is of. `None` if it is none
-    /// of these channels', or is too long for anybody, which is told.
+    /// The message in what Redis says unasked, and the channel that it is of; no message if it was
+    /// so long that nobody has kept it, which counts when it is heard. `None` if it is none of these
+    /// channels'.
     ///
     /// # Errors
     /// If it says that the link is no good any longer.
     pub(super) fn pushed(
-        &mut self,
+        &self,
         parts: Vec<Value>,
         channels: &Channels,
-    ) -> Result<Option<(Channel, Vec<u8>)>, Loss> {
+    ) -> Result<Option<(Channel, Option<Vec<u8>>)>, Loss> {
         let kind = parts.first().and_then(Value::as_bytes);
         if let Some(b"unsubscribe" | b"sunsubscribe") = kind {
             return Err(Loss::Unsubscribed);
@@ -119,13 +120,10 @@ impl Desk<'_> {
             return Ok(None);
         };
         match parts.into_iter().nth(2) {
-            Some(Value::Null) => {
-                self.news.too_long();
-                Ok(None)
-            }
+            Some(Value::Null) => Ok(Some((channel, None))),
             part => part
                 .and_then(Value::into_bytes)
-                .map(|bytes| Some((channel, bytes)))
+                .map(|bytes| Some((channel, Some(bytes))))
                 .ok_or(Loss::Unexpected("a message without bytes")),
         }
     }

@@ -149,12 +149,13 @@ impl Traffic {
         None
     }
 
-    /// Whether nothing in a message says whose it is: nobody could tell that it comes twice.
-    pub(super) fn is_anonymous(&self, bytes: &[u8]) -> bool {
-        match Envelope::parse(bytes, self.max_message_size) {
-            Ok(Parsed::Envelope(envelope)) => envelope.origin == 0,
-            Ok(Parsed::Raw { .. }) => true,
-            Err(_) => false,
+    /// Whether nothing in a message says whose it is, or nothing that is believed there: nobody could
+    /// tell that it comes twice. There is none if it was too long.
+    pub(super) fn is_anonymous(&self, channel: Channel, bytes: Option<&[u8]>) -> bool {
+        let parsed = bytes.map(|bytes| Envelope::parse(bytes, self.max_message_size));
+        match parsed.map(|parsed| parsed.and_then(|said| channel.admit(said))) {
+            Some(Ok(Parsed::Envelope(envelope))) => envelope.origin == 0,
+            Some(Ok(Parsed::Raw { .. }) | Err(_)) | None => true,
         }
     }
 

@@ -29,8 +29,9 @@ pub(super) struct Carrier {
     pub(super) marker: Option<u64>,
     /// Until when the connection before is listened to, once this one is subscribed.
     drain: Option<Deadline>,
-    /// Messages that must not be heard before those of the connection before.
-    held: VecDeque<(Channel, Vec<u8>)>,
+    /// Messages that must not be heard before those of the connection before; none in place of one
+    /// that was too long.
+    held: VecDeque<(Channel, Option<Vec<u8>>)>,
     held_bytes: usize,
 }
 
@@ -88,8 +89,8 @@ impl Carrier {
     }
 
     /// Keeps a message for later.
-    pub(super) fn hold(&mut self, channel: Channel, bytes: Vec<u8>) {
-        self.held_bytes += HELD_COST + bytes.len();
+    pub(super) fn hold(&mut self, channel: Channel, bytes: Option<Vec<u8>>) {
+        self.held_bytes += HELD_COST + bytes.as_ref().map_or(0, Vec::len);
         self.held.push_back((channel, bytes));
     }
 
@@ -99,7 +100,7 @@ impl Carrier {
     }
 
     /// Takes the messages that were kept.
-    pub(super) fn take_held(&mut self) -> VecDeque<(Channel, Vec<u8>)> {
+    pub(super) fn take_held(&mut self) -> VecDeque<(Channel, Option<Vec<u8>>)> {
         self.held_bytes = 0;
         std::mem::take(&mut self.held)
     }
@@ -124,9 +125,10 @@ mod tests {
             index: 0,
             generation: 0,
         });
-        for _ in 0..MAX_HELD / HELD_COST {
+        for place in 0..MAX_HELD / HELD_COST {
             assert!(carrier.can_hold());
-            carrier.hold(Channel::Messages, Vec::new());
+            let bytes = (place % 2 == 0).then(Vec::new);
+            carrier.hold(Channel::Messages, bytes);
         }
         assert!(!carrier.can_hold());
     }

@@ -99,13 +99,15 @@ impl PubSub {
         }
     }
 
-    /// A message, of the link that is heard.
-    fn hear(&mut self, channel: Channel, bytes: Vec<u8>, desk: &mut Desk<'_>) {
-        let is_overlap = self.overlap.is_some() && channel == Channel::Messages;
-        if is_overlap && desk.traffic.is_anonymous(&bytes) {
+    /// A message, of the link that is heard; none if it was too long.
+    fn hear(&mut self, channel: Channel, bytes: Option<Vec<u8>>, desk: &mut Desk<'_>) {
+        if self.overlap.is_some() && desk.traffic.is_anonymous(channel, bytes.as_deref()) {
             desk.news.metrics.duplicates += 1;
             return;
         }
+        let Some(bytes) = bytes else {
+            return desk.news.too_long();
+        };
         let beat = desk.traffic.hear(channel, bytes, desk.news, desk.now);
         if beat.is_none() {
             return;

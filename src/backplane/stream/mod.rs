@@ -258,7 +258,8 @@ impl Engine for Stream {
 
     fn push(&mut self, link: LinkId, parts: Vec<Value>, desk: &mut Desk<'_>) {
         match desk.pushed(parts, &self.channels) {
-            Ok(Some((channel, bytes))) => {
+            Ok(Some((_, None))) => desk.news.too_long(),
+            Ok(Some((channel, Some(bytes)))) => {
                 let beat = desk.traffic.hear(channel, bytes, desk.news, desk.now);
                 // Not before: whoever takes subscriptions and brings nothing would be called
                 // without a pause.

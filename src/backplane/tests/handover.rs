@@ -110,6 +110,39 @@ fn a_connection_that_is_lost_before_its_first_word_takes_what_was_overlapped_alo
 }
 
 #[test]
+fn what_is_rejected_on_both_connections_counts_once() {
+    for comes_back in [true, false] {
+        let world = World::with(2, |config| config.max_message_size = 10);
+        let mut world = about_to_take_over(world);
+        // What nobody keeps; what is kept and too long; what is no envelope.
+        let control = format!("{MESSAGES}:ctl");
+        for channel in [MESSAGES, &control] {
+            for said in [&[b'x'; 100_000], b"01234567890".as_slice(), b"\xFFWB\x02"] {
+                world.redises[0].publish(None, "message", channel.as_bytes(), said);
+            }
+        }
+        world.run(100);
+        let rejected = |world: &World| {
+            let reasons = ["size", "version"];
+            reasons.map(|why| world.metric(1, &format!("rejected_total{{reason=\"{why}\"}}")))
+        };
+        assert_eq!(rejected(&world), [0, 0], "the old one first");
+        assert_eq!(world.nodes[1].wires.len(), 2);
+        if comes_back {
+            hole_connection(&mut world, 1, false);
+        }
+        world.run(if comes_back { SECOND } else { 6 * SECOND });
+        assert_eq!(world.nodes[1].wires.len(), 1);
+        assert_eq!(rejected(&world), [4, 2]);
+        // And that is over.
+        publish(&mut world, &[b'x'; 100_000]);
+        publish(&mut world, b"\xFFWB\x02");
+        world.run(100);
+        assert_eq!(rejected(&world), [5, 3]);
+    }
+}
+
+#[test]
 fn what_the_old_connection_does_not_bring_is_heard_on_the_new_one() {
     let mut world = about_to_take_over(World::new(2));
     publish(&mut world, b"plain");
