@@ -19,6 +19,10 @@ const MAX_REPLY: usize = 64 * 1024 * 1024;
 const MAX_ROOM: usize = 128;
 const MAX_ROOM_BYTES: usize = 32 * 1024 * 1024;
 
+/// The fewest, once the next one has come alone: who has caught up is given one that has just been
+/// added, and sees by that alone that there are no more.
+const MIN_COUNT: usize = 2;
+
 /// What the entries of one reply should amount to, in bytes. They go to all clients at once.
 const TARGET: usize = 512 * 1024;
 
@@ -54,10 +58,11 @@ impl Batch {
         let lens = page.items.iter().map(|item| len(&item.bytes));
         let bytes = lens.fold(0, usize::saturating_add);
         if bytes > TARGET {
-            self.count = (self.count / 2).max(1);
+            self.count /= 2;
         } else if page.items.len() >= self.count && bytes <= TARGET / 2 {
             self.count = (self.count * 2).min(self.max_count);
         }
+        self.count = self.count.max(MIN_COUNT);
     }
 }
 
@@ -104,9 +109,13 @@ mod tests {
         for _ in 0..10 {
             batch.came(&page(batch.count(), TARGET + 1));
         }
-        assert_eq!(batch.count(), 1);
-        batch.came(&page(1, TARGET / 2));
-        assert_eq!(batch.count(), 2);
+        assert_eq!(
+            batch.count(),
+            MIN_COUNT,
+            "who is given one knows that it is the last"
+        );
+        batch.came(&page(2, TARGET / 2));
+        assert_eq!(batch.count(), 4);
     }
 
     #[test]
@@ -125,9 +134,17 @@ mod tests {
         let mut too_long = page(1, 0);
         too_long.items[0].bytes = None;
         batch.came(&too_long);
-        assert_eq!(batch.count(), 1, "the next may be as long");
-        batch.came(&page(1, 0));
-        assert_eq!(batch.count(), 2);
+        assert_eq!(batch.count(), MIN_COUNT, "it was not cut");
+        batch.came(&too_long);
+        assert_eq!(batch.count(), MIN_COUNT, "the next may be as long");
+        batch.came(&page(2, 0));
+        assert_eq!(batch.count(), 4);
+        batch.came(&Page {
+            is_cut,
+            ..page(1, 0)
+        });
+        batch.came(&page(1, TARGET));
+        assert_eq!(batch.count(), MIN_COUNT);
     }
 
     #[test]

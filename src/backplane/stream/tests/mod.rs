@@ -268,6 +268,27 @@ fn what_is_trimmed_before_it_is_read_is_counted_exactly() {
 }
 
 #[test]
+fn while_long_messages_come_one_by_one_holes_are_counted() {
+    let mut world = World::new(2);
+    world.chat(10);
+    world.redis.stream.as_mut().unwrap().max_length = Some(50);
+    world.nodes[1].is_cut = true;
+    for _ in 0..200 {
+        world.say_next(0);
+        world.turn();
+    }
+    world.nodes[1].is_cut = false;
+    world.settle();
+    let long = [b'x'; 300_000];
+    for _ in 0..60 {
+        world.redis.add(&long, world.now);
+        world.pass(SECOND / 2);
+        assert_eq!(world.metric(1, "up"), 1);
+    }
+    assert_eq!(world.metric(1, "gap_messages_total"), 150);
+}
+
+#[test]
 fn a_redis_that_does_not_count_shows_gaps_all_the_same() {
     let mut world = World::stopped(2, |config| config.stream_maxlen = 50);
     world.redis.counts = false;
