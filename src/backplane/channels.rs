@@ -1,7 +1,9 @@
 //! The names of a shard's channels, and which rooms it has.
 
 use super::config::BackplaneConfig;
-use super::envelope::{EnvelopeError, Parsed};
+use super::envelope::{Envelope, EnvelopeError, Parsed};
+use super::loss::Loss;
+use super::resp::Value;
 
 /// What is appended to the channel's name for what servers tell each other.
 const CONTROL: &str = ":ctl";
@@ -62,8 +64,34 @@ impl Channels {
         }
     }
 
+    /// The message in what Redis says unasked. `None` if it is none of these channels'.
+    ///
+    /// # Errors
+    /// If it says that the link is no good any longer.
+    pub(super) fn message(&self, parts: Vec<Value>) -> Result<Option<Said>, Loss> {
+        let kind = parts.first().and_then(Value::as_bytes);
+        if let Some(b"unsubscribe" | b"sunsubscribe") = kind {
+            return Err(Loss::Unsubscribed);
+        }
+        if !matches!(kind, Some(b"message" | b"smessage")) {
+            return Ok(None); // what nobody has asked for
+        }
+        let name = parts.get(1).and_then(Value::as_bytes).unwrap_or_default();
+        let Some(channel) = self.recognise(name) else {
+            return Ok(None);
+        };
+        let bytes = match parts.into_iter().nth(2) {
+            Some(Value::Null) => None,
+            part => Some(
+                part.and_then(Value::into_bytes)
+                    .ok_or(Loss::Unexpected("a message without bytes"))?,
+            ),
+        };
+        Ok(Some(Said { channel, bytes }))
+    }
+
     /// Which of the two it is; `None` if it is neither.
-    pub(super) fn recognise(&self, name: &[u8]) -> Option<Channel> {
+    fn recognise(&self, name: &[u8]) -> Option<Channel> {
         if name == self.messages.as_bytes() {
             Some(Channel::Messages)
         } else if name == self.control.as_bytes() {
@@ -71,6 +99,23 @@ impl Channels {
         } else {
             None
         }
+    }
+}
+
+/// A message of a channel.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) channel: Channel,
+    /// `None` if it was so long that nobody has kept it, which counts when it is heard.
+    pub(super) bytes: Option<Vec<u8>>,
+}
+
+impl Said {
+    /// What is in it, unless that is not believed.
+    pub(super) fn parse(&self, max_message_size: usize) -> Result<Parsed<'_>, EnvelopeError> {
+        let bytes = self.bytes.as_ref().ok_or(EnvelopeError::Size)?;
+        self.channel
+            .admit(Envelope::parse(bytes, max_message_size)?)
     }
 }
 

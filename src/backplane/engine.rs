@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::action::LinkId;
-use super::channels::{Channel, Channels};
 use super::config::BackplaneConfig;
 use super::entry::Entry;
 use super::links::Links;
@@ -95,37 +94,6 @@ impl Desk<'_> {
             && pace.allows(seq, self.now);
         let entry = may_send.then(|| self.traffic.next_unsent(self.news))??;
         Some((seq, entry))
-    }
-
-    /// The message in what Redis says unasked, and the channel that it is of; no message if it was
-    /// so long that nobody has kept it, which counts when it is heard. `None` if it is none of these
-    /// channels'.
-    ///
-    /// # Errors
-    /// If it says that the link is no good any longer.
-    pub(super) fn pushed(
-        &self,
-        parts: Vec<Value>,
-        channels: &Channels,
-    ) -> Result<Option<(Channel, Option<Vec<u8>>)>, Loss> {
-        let kind = parts.first().and_then(Value::as_bytes);
-        if let Some(b"unsubscribe" | b"sunsubscribe") = kind {
-            return Err(Loss::Unsubscribed);
-        }
-        if !matches!(kind, Some(b"message" | b"smessage")) {
-            return Ok(None); // what nobody has asked for
-        }
-        let name = parts.get(1).and_then(Value::as_bytes).unwrap_or_default();
-        let Some(channel) = channels.recognise(name) else {
-            return Ok(None);
-        };
-        match parts.into_iter().nth(2) {
-            Some(Value::Null) => Ok(Some((channel, None))),
-            part => part
-                .and_then(Value::into_bytes)
-                .map(|bytes| Some((channel, Some(bytes))))
-                .ok_or(Loss::Unexpected("a message without bytes")),
-        }
     }
 }
 

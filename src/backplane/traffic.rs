@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::channels::Channel;
+use super::channels::{Channel, Said};
 use super::config::{BackplaneConfig, Format, Mode};
 use super::delivery::Delivery;
 use super::echoes::Echoes;
@@ -102,13 +102,12 @@ impl Traffic {
     }
 
     /// Something came from Redis. The number of a heartbeat of our own, if it is one.
-    pub(super) fn hear(
-        &mut self,
-        channel: Channel,
-        bytes: Vec<u8>,
-        news: &mut News,
-        now: Instant,
-    ) -> Option<u64> {
+    pub(super) fn hear(&mut self, said: Said, news: &mut News, now: Instant) -> Option<u64> {
+        let Said { channel, bytes } = said;
+        let Some(bytes) = bytes else {
+            news.too_long();
+            return None;
+        };
         if channel == Channel::Messages && self.format == Format::Raw {
             if let Some(seq) = self.raw_echoes.recognise(&bytes, now) {
                 self.echoed(seq, news, now);
@@ -149,13 +148,12 @@ impl Traffic {
         None
     }
 
-    /// Whether nothing in a message says whose it is, or nothing that is believed there: nobody could
-    /// tell that it comes twice. There is none if it was too long.
-    pub(super) fn is_anonymous(&self, channel: Channel, bytes: Option<&[u8]>) -> bool {
-        let parsed = bytes.map(|bytes| Envelope::parse(bytes, self.max_message_size));
-        match parsed.map(|parsed| parsed.and_then(|said| channel.admit(said))) {
-            Some(Ok(Parsed::Envelope(envelope))) => envelope.origin == 0,
-            Some(Ok(Parsed::Raw { .. }) | Err(_)) | None => true,
+    /// Whether nothing that is believed says whose a message is: nobody could tell that it comes
+    /// twice.
+    pub(super) fn is_anonymous(&self, said: &Said) -> bool {
+        match said.parse(self.max_message_size) {
+            Ok(Parsed::Envelope(envelope)) => envelope.origin == 0,
+            Ok(Parsed::Raw { .. }) | Err(_) => true,
         }
     }
 

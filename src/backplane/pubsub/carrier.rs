@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::super::action::LinkId;
-use super::super::channels::Channel;
+use super::super::channels::Said;
 use super::super::deadline::Deadline;
 use super::gate::Gate;
 
@@ -29,9 +29,8 @@ pub(super) struct Carrier {
     pub(super) marker: Option<u64>,
     /// Until when the connection before is listened to, once this one is subscribed.
     drain: Option<Deadline>,
-    /// Messages that must not be heard before those of the connection before; none in place of one
-    /// that was too long.
-    held: VecDeque<(Channel, Option<Vec<u8>>)>,
+    /// Messages that must not be heard before those of the connection before.
+    held: VecDeque<Said>,
     held_bytes: usize,
 }
 
@@ -89,9 +88,9 @@ impl Carrier {
     }
 
     /// Keeps a message for later.
-    pub(super) fn hold(&mut self, channel: Channel, bytes: Option<Vec<u8>>) {
-        self.held_bytes += HELD_COST + bytes.as_ref().map_or(0, Vec::len);
-        self.held.push_back((channel, bytes));
+    pub(super) fn hold(&mut self, said: Said) {
+        self.held_bytes += HELD_COST + said.bytes.as_ref().map_or(0, Vec::len);
+        self.held.push_back(said);
     }
 
     /// Whether there is room for more of them.
@@ -100,7 +99,7 @@ impl Carrier {
     }
 
     /// Takes the messages that were kept.
-    pub(super) fn take_held(&mut self) -> VecDeque<(Channel, Option<Vec<u8>>)> {
+    pub(super) fn take_held(&mut self) -> VecDeque<Said> {
         self.held_bytes = 0;
         std::mem::take(&mut self.held)
     }
@@ -117,6 +116,7 @@ impl Carrier {
 #[cfg(test)]
 mod tests {
     use super::super::super::action::LinkId;
+    use super::super::super::channels::Channel;
     use super::*;
 
     #[test]
@@ -128,7 +128,8 @@ mod tests {
         for place in 0..MAX_HELD / HELD_COST {
             assert!(carrier.can_hold());
             let bytes = (place % 2 == 0).then(Vec::new);
-            carrier.hold(Channel::Messages, bytes);
+            let channel = Channel::Messages;
+            carrier.hold(Said { channel, bytes });
         }
         assert!(!carrier.can_hold());
     }

@@ -11,7 +11,7 @@ pub(super) use carrier::MAX_HELD;
 use carrier::{Carrier, Stage};
 
 use super::action::LinkId;
-use super::channels::{Channel, Channels};
+use super::channels::{Channels, Said};
 use super::config::BackplaneConfig;
 use super::dialler::Dialler;
 use super::engine::{Desk, Engine, sending_deadline};
@@ -99,16 +99,13 @@ impl PubSub {
         }
     }
 
-    /// A message, of the link that is heard; none if it was too long.
-    fn hear(&mut self, channel: Channel, bytes: Option<Vec<u8>>, desk: &mut Desk<'_>) {
-        if self.overlap.is_some() && desk.traffic.is_anonymous(channel, bytes.as_deref()) {
+    /// A message, of the link that is heard.
+    fn hear(&mut self, said: Said, desk: &mut Desk<'_>) {
+        if self.overlap.is_some() && desk.traffic.is_anonymous(&said) {
             desk.news.metrics.duplicates += 1;
             return;
         }
-        let Some(bytes) = bytes else {
-            return desk.news.too_long();
-        };
-        let beat = desk.traffic.hear(channel, bytes, desk.news, desk.now);
+        let beat = desk.traffic.hear(said, desk.news, desk.now);
         if beat.is_none() {
             return;
         }
@@ -144,8 +141,8 @@ impl PubSub {
         self.overlap = overlap;
         let held = next.take_held();
         self.current = Some(next);
-        for (channel, bytes) in held {
-            self.hear(channel, bytes, desk);
+        for said in held {
+            self.hear(said, desk);
         }
     }
 
@@ -245,16 +242,16 @@ impl Engine for PubSub {
     }
 
     fn push(&mut self, link: LinkId, parts: Vec<Value>, desk: &mut Desk<'_>) {
-        let (channel, bytes) = match desk.pushed(parts, &self.channels) {
-            Ok(Some(message)) => message,
+        let said = match self.channels.message(parts) {
+            Ok(Some(said)) => said,
             Ok(None) => return,
             Err(why) => return self.give_up(link, why, desk),
         };
         if self.is_current(link) {
-            self.hear(channel, bytes, desk);
+            self.hear(said, desk);
             self.settle(desk);
         } else if let Some(carrier) = self.carrier(link) {
-            carrier.hold(channel, bytes);
+            carrier.hold(said);
         }
     }
 

@@ -10,8 +10,8 @@ const MAX_COUNT: usize = 1024;
 /// be very long.
 const MIN_MAX_COUNT: usize = 16;
 
-/// What the entries of one reply may amount to, in bytes: Redis holds the reply as a whole, for each
-/// server. It may be more if messages may be so long that [`MIN_MAX_COUNT`] of them are.
+/// What the entries of one reply may amount to, in bytes: Redis holds the reply as a whole, for
+/// each server. It is more where messages may be so long that [`MIN_MAX_COUNT`] of them are more.
 const MAX_REPLY: usize = 64 * 1024 * 1024;
 
 /// For how much of it there is room here, in messages, and in bytes of the longest ones: that is

@@ -257,10 +257,9 @@ impl Engine for Stream {
     }
 
     fn push(&mut self, link: LinkId, parts: Vec<Value>, desk: &mut Desk<'_>) {
-        match desk.pushed(parts, &self.channels) {
-            Ok(Some((_, None))) => desk.news.too_long(),
-            Ok(Some((channel, Some(bytes)))) => {
-                let beat = desk.traffic.hear(channel, bytes, desk.news, desk.now);
+        match self.channels.message(parts) {
+            Ok(Some(said)) => {
+                let beat = desk.traffic.hear(said, desk.news, desk.now);
                 // Not before: whoever takes subscriptions and brings nothing would be called
                 // without a pause.
                 if beat.is_some() {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::action::LinkId;
 use super::super::backoff::{Backoff, CONFIGURATION_WAIT};
-use super::super::channels::Channel;
+use super::super::channels::{Channel, Said};
 use super::super::config::Endpoint;
 use super::super::engine::Desk;
 use super::super::envelope::Envelope;
@@ -352,13 +352,11 @@ impl Reader {
             desk.news.metrics.duplicates += 1;
             return;
         }
-        match item.bytes {
-            Some(bytes) => {
-                desk.traffic
-                    .hear(Channel::Messages, bytes, desk.news, desk.now);
-            }
-            None => desk.news.too_long(),
-        }
+        let said = Said {
+            channel: Channel::Messages,
+            bytes: item.bytes,
+        };
+        desk.traffic.hear(said, desk.news, desk.now);
     }
 }
 

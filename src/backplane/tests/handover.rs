@@ -115,9 +115,10 @@ fn what_is_rejected_on_both_connections_counts_once() {
         let world = World::with(2, |config| config.max_message_size = 10);
         let mut world = about_to_take_over(world);
         // What nobody keeps; what is kept and too long; what is no envelope.
+        let too_long = vec![b'x'; 100_000];
         let control = format!("{MESSAGES}:ctl");
         for channel in [MESSAGES, &control] {
-            for said in [&[b'x'; 100_000], b"01234567890".as_slice(), b"\xFFWB\x02"] {
+            for said in [&too_long[..], b"01234567890", b"\xFFWB\x02"] {
                 world.redises[0].publish(None, "message", channel.as_bytes(), said);
             }
         }
@@ -135,7 +136,7 @@ fn what_is_rejected_on_both_connections_counts_once() {
         assert_eq!(world.nodes[1].wires.len(), 1);
         assert_eq!(rejected(&world), [4, 2]);
         // And that is over.
-        publish(&mut world, &[b'x'; 100_000]);
+        publish(&mut world, &too_long);
         publish(&mut world, b"\xFFWB\x02");
         world.run(100);
         assert_eq!(rejected(&world), [5, 3]);

@@ -95,7 +95,8 @@ fn whoever_was_heard_to_be_there_is_no_stranger() {
     let (now, mut news) = (test_clock(), News::default());
     let mut traffic = traffic::Traffic::new(&config, 1000);
     let mut hear = |channel, bytes| {
-        traffic.hear(channel, bytes, &mut news, now);
+        let bytes = Some(bytes);
+        traffic.hear(channels::Said { channel, bytes }, &mut news, now);
         while news.inbox.pop().is_some() {}
         news.metrics.duplicates
     };
