@@ -191,7 +191,7 @@ impl Bridge {
         self.dose.note(self.backplane.has_deliveries(), now);
     }
 
-    /// Whether somebody, in whatever room, has to be waited for: not while others cannot even speak.
+    /// Whether somebody in any room has to be waited for: not while others cannot even speak.
     fn lag(&self, hub: &Hub, now: Instant) -> Lag {
         if hub.is_congested(now) && !self.is_full() {
             Lag::Somebody

@@ -357,8 +357,8 @@ fn most_of_those_who_listen_are_given_time() {
     assert!(longest > 300 * MILLISECOND, "{longest:?}");
 }
 
-/// All of the server's clients are in rooms where a little is said, and one small room has a backlog
-/// that is more than its members take at once: they hear all of it, as fast as they read.
+/// Most clients are in rooms where a little is said, and one small room has a backlog that is more
+/// than its members take at once: they hear all of it, as fast as they read.
 #[test]
 fn a_backlog_comes_at_the_pace_of_its_own_room() {
     const LEN: usize = 8000;
@@ -415,8 +415,8 @@ fn rooms_that_are_behind_do_not_hold_up_what_is_said_to_others() {
     }
 }
 
-/// Somebody says as much as others to a room of his own, where he takes nothing: what is said behind
-/// it waits for him, but not longer than for anybody who is slow.
+/// Somebody says as much as others to a room of his own, where he takes nothing: what is said
+/// behind it waits for him, but not longer than for anybody who is slow.
 #[test]
 fn who_is_deaf_in_a_room_of_his_own_holds_up_others_for_two_seconds_at_most() {
     let mut ground = Ground::new(2);
