@@ -13,7 +13,6 @@ pub(super) struct StreamId {
 }
 
 impl StreamId {
-    /// Before every entry: `0-0`, which no entry has.
     /// Behind all entries: a stream that has it takes no more.
     #[cfg(test)]
     pub(super) const MAX: Self = Self {
@@ -21,6 +20,7 @@ impl StreamId {
         seq: u64::MAX,
     };
 
+    /// Before every entry: `0-0`, which no entry has.
     pub(super) const ZERO: Self = Self { ms: 0, seq: 0 };
 
     /// Reads `1526919030474-55`, as Redis writes it.
