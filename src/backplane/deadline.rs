@@ -24,17 +24,19 @@ impl Deadline {
         }
     }
 
+    /// When it is over, as things are: while nobody reads it moves on with the time, and need not
+    /// be looked at.
     pub(super) fn at(&self) -> Instant {
-        self.at
+        match self.unread_at {
+            Some(_) => self.latest,
+            None => self.at,
+        }
     }
 
     /// Whether somebody reads at the moment.
     pub(super) fn note(&mut self, is_read: bool, now: Instant) {
         let since = self.unread_at.take();
-        if is_read {
-            return;
-        }
-        self.unread_at = Some(now);
+        self.unread_at = (!is_read).then_some(now);
         if let Some(since) = since {
             self.at = (self.at + now.saturating_duration_since(since)).min(self.latest);
         }
@@ -53,12 +55,22 @@ mod tests {
         let start = test_clock();
         let mut deadline = Deadline::new(SECOND, start);
         deadline.note(false, start + SECOND / 2);
+        deadline.note(true, start + SECOND / 2);
         assert_eq!(deadline.at(), start + SECOND, "it has just begun");
-        deadline.note(false, start + 3 * SECOND);
-        assert_eq!(deadline.at(), start + SECOND * 7 / 2);
+        deadline.note(false, start + SECOND / 2);
+        deadline.note(false, start + 2 * SECOND);
         deadline.note(true, start + 3 * SECOND);
-        deadline.note(false, start + 4 * SECOND);
         assert_eq!(deadline.at(), start + SECOND * 7 / 2);
+        deadline.note(true, start + 4 * SECOND);
+        assert_eq!(deadline.at(), start + SECOND * 7 / 2);
+    }
+
+    #[test]
+    fn while_nobody_reads_nobody_wakes_for_it() {
+        let start = test_clock();
+        let mut deadline = Deadline::new(SECOND, start);
+        deadline.note(false, start + SECOND * 999 / 1000);
+        assert_eq!(deadline.at(), start + MAX_STRETCH * SECOND);
     }
 
     #[test]
@@ -68,6 +80,7 @@ mod tests {
         for i in 0..100 {
             deadline.note(false, start + i * SECOND);
         }
+        deadline.note(true, start + 100 * SECOND);
         assert_eq!(deadline.at(), start + MAX_STRETCH * SECOND);
     }
 }
