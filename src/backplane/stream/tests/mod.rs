@@ -279,7 +279,7 @@ fn while_long_messages_come_one_by_one_holes_are_counted() {
     }
     world.nodes[1].is_cut = false;
     world.settle();
-    let long = [b'x'; 300_000];
+    let long = vec![b'x'; 300_000];
     for _ in 0..60 {
         world.redis.add(&long, world.now);
         world.pass(SECOND / 2);
