@@ -10,6 +10,7 @@ use super::detour::Detour;
 use super::reader::{look_at, refusal};
 use super::reply::{StreamInfo, id, page};
 use super::search::Search;
+use super::witness::Doubt;
 use super::{Command, Stage, Stream};
 
 impl Stream {
@@ -53,10 +54,23 @@ impl Stream {
         stream: Option<StreamInfo>,
         desk: &mut Desk<'_>,
     ) -> Result<(), Loss> {
+        if let Some(command) = &mut self.command {
+            command.looks = command.looks.saturating_sub(1);
+        }
+        if let Some(Doubt { earlier, .. }) = &mut self.doubt {
+            if *earlier > 0 {
+                *earlier -= 1;
+                return Ok(());
+            }
+        }
         self.last = stream.map_or_else(Default::default, |stream| stream.last);
         // What the reader's Redis does not have, this one has: the two must meet again, and where
         // the reader was led last is where one is led now.
-        if self.doubt.take().is_some_and(|doubt| doubt <= self.last) {
+        if self
+            .doubt
+            .take()
+            .is_some_and(|doubt| doubt.last <= self.last)
+        {
             return Err(Loss::Deaf);
         }
         let Some(Command { stage, .. }) = &mut self.command else {
@@ -89,12 +103,14 @@ impl Stream {
         }
         let found = page(reply.clone()).ok_or(Loss::Unexpected("no entries after XRANGE"))?;
         if let Some(Command {
-            stage: Stage::Searching { search, .. },
+            stage: Stage::Searching { search, stream },
             ..
         }) = &mut self.command
         {
+            // What somebody has deleted is not added again: it was there, with all before it.
+            let is_deleted = |id| stream.is_some_and(|stream| stream.may_have_deleted(id));
             let acked = search.next().and_then(|place| self.ring.newest(place));
-            search.learn(acked.is_some_and(|acked| found.has(acked)));
+            search.learn(acked.is_some_and(|acked| found.has(acked) || is_deleted(acked.id)));
         }
         self.advance_search(link, desk);
         Ok(())

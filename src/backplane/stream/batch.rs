@@ -54,8 +54,8 @@ impl Batch {
             return;
         }
         // How long one was that was not kept is not known: no reason for more of them.
-        let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(TARGET / 2 + 1, Vec::len);
-        let lens = page.items.iter().map(|item| len(&item.bytes));
+        let lens = page.items.iter();
+        let lens = lens.map(|item| item.len.unwrap_or(TARGET / 2 + 1));
         let bytes = lens.fold(0, usize::saturating_add);
         if bytes > TARGET {
             self.count /= 2;
@@ -86,7 +86,8 @@ mod tests {
     fn page(count: usize, bytes: usize) -> Page {
         let item = |index: usize| Item {
             id: StreamId::ZERO,
-            bytes: Some(vec![0; if index == 0 { bytes } else { 0 }]),
+            bytes: Some(Vec::new()),
+            len: Some(if index == 0 { bytes } else { 0 }),
         };
         Page {
             items: (0..count).map(item).collect(),
@@ -132,7 +133,7 @@ mod tests {
         });
         assert_eq!(batch.count(), 1);
         let mut too_long = page(1, 0);
-        too_long.items[0].bytes = None;
+        too_long.items[0].len = None;
         batch.came(&too_long);
         assert_eq!(batch.count(), MIN_COUNT, "it was not cut");
         batch.came(&too_long);
@@ -145,6 +146,18 @@ mod tests {
         });
         batch.came(&page(1, TARGET));
         assert_eq!(batch.count(), MIN_COUNT);
+    }
+
+    #[test]
+    fn what_others_add_beside_a_message_counts() {
+        let mut batch = Batch::new(1000);
+        let mut beside = page(MIN_MAX_COUNT, 100);
+        beside.items[1].len = None;
+        batch.came(&beside);
+        assert_eq!(batch.count(), MIN_MAX_COUNT, "no reason for more");
+        beside.items[2].len = None;
+        batch.came(&beside);
+        assert_eq!(batch.count(), MIN_MAX_COUNT / 2);
     }
 
     #[test]

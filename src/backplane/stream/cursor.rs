@@ -239,6 +239,7 @@ mod tests {
             last: id(added * distance),
             first: (length > 0).then(|| id((added - length + 1) * distance)),
             added: Some(added),
+            deleted: None,
         }
     }
 
@@ -390,6 +391,7 @@ mod tests {
             last,
             first: Some(id(7)),
             added: Some(5001),
+            deleted: None,
         };
         let mut cursor = at_end(&StreamInfo {
             length: 1,

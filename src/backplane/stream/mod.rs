@@ -25,7 +25,7 @@ use reader::Reader;
 use reply::{FIELD, StreamInfo};
 use ring::Ring;
 use search::{Search, is_trimmed};
-use witness::Witness;
+use witness::{Doubt, Witness};
 
 use super::action::LinkId;
 use super::channels::Channels;
@@ -63,7 +63,7 @@ pub(super) struct Stream {
     last: StreamId,
     /// What the reader's Redis does not have, if that is so: the other connection's must not have
     /// it either.
-    doubt: Option<StreamId>,
+    doubt: Option<Doubt>,
     /// Why messages go past the stream, if they do.
     detour: Option<Detour>,
 }
@@ -73,6 +73,8 @@ pub(super) struct Stream {
 struct Command {
     link: LinkId,
     stage: Stage,
+    /// How often it was asked how the stream is, and has not answered.
+    looks: usize,
 }
 
 /// How far a link for commands is.
@@ -140,7 +142,10 @@ impl Stream {
         self.lost(link, why, desk);
     }
 
-    fn look(&self, link: LinkId, desk: &mut Desk<'_>) {
+    fn look(&mut self, link: LinkId, desk: &mut Desk<'_>) {
+        if let Some(command) = &mut self.command {
+            command.looks += 1;
+        }
         let args: [&[u8]; 3] = [b"XINFO", b"STREAM", self.key.as_bytes()];
         desk.links.send(link, Request::Look, &args, desk.now);
     }
@@ -293,7 +298,10 @@ impl Engine for Stream {
                 Loss::Deaf => {
                     self.last = StreamId::ZERO;
                     if let Some(link) = self.sender() {
-                        self.doubt = Some(self.reader.doubt());
+                        self.doubt = Some(Doubt {
+                            last: self.reader.doubt(),
+                            earlier: self.command.as_ref().map_or(0, |command| command.looks),
+                        });
                         self.look(link, desk);
                     }
                 }
@@ -314,6 +322,7 @@ impl Engine for Stream {
             self.command = link.map(|link| Command {
                 link,
                 stage: Stage::Dialling,
+                looks: 0,
             });
         }
         if self.sender().is_some() {

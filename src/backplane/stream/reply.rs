@@ -16,6 +16,17 @@ pub(super) struct Item {
     /// The message: an envelope, or none. `None` if it is so long that nobody has kept it, or the
     /// whole entry is.
     pub(super) bytes: Option<Vec<u8>>,
+    /// How long all of the entry is, with the fields that are not ours; `None` if nobody knows,
+    /// since something of it was so long that it was not kept.
+    pub(super) len: Option<usize>,
+}
+
+impl Item {
+    /// An entry of which nothing but its ID was kept.
+    fn too_long(id: StreamId) -> Self {
+        let (bytes, len) = (None, None);
+        Self { id, bytes, len }
+    }
 }
 
 /// Entries that came together.
@@ -55,6 +66,9 @@ pub(super) struct StreamInfo {
     pub(super) first: Option<StreamId>,
     /// Entries that it ever had. Redis counts them since 7.0.
     pub(super) added: Option<u64>,
+    /// The highest ID of those that somebody has deleted, which says nothing of what was trimmed.
+    /// Redis remembers it since 7.0.
+    pub(super) deleted: Option<StreamId>,
 }
 
 impl StreamInfo {
@@ -70,6 +84,7 @@ impl StreamInfo {
             last: id(reply.map_get(b"last-generated-id")?)?,
             first,
             added: number(b"entries-added"),
+            deleted: reply.map_get(b"max-deleted-entry-id").and_then(id),
         })
     }
 
@@ -77,6 +92,11 @@ impl StreamInfo {
     /// middle count as well.
     pub(super) fn gone(&self) -> Option<u64> {
         Some(self.added?.saturating_sub(self.length))
+    }
+
+    /// Whether an entry that it has not got may be one that somebody has deleted, which is no loss.
+    pub(super) fn may_have_deleted(&self, id: StreamId) -> bool {
+        self.deleted.is_some_and(|deleted| id <= deleted)
     }
 }
 
@@ -108,7 +128,7 @@ pub(super) fn page(reply: Value) -> Option<Page> {
         match item(entry)? {
             Kept::Whole(item) => page.items.push(item),
             // Nothing was before it, so it is too long by itself.
-            Kept::Omitted(id) if page.items.is_empty() => page.items.push(Item { id, bytes: None }),
+            Kept::Omitted(id) if page.items.is_empty() => page.items.push(Item::too_long(id)),
             Kept::Omitted(_) | Kept::Nothing => {
                 page.is_cut = true;
                 break;
@@ -131,7 +151,7 @@ fn item(entry: Value) -> Option<Kept> {
     let id = id(&first)?;
     let mut values = match parts.next()? {
         Value::Omitted => return Some(Kept::Omitted(id)),
-        Value::Null => return Some(Kept::Whole(Item { id, bytes: None })),
+        Value::Null => return Some(Kept::Whole(Item::too_long(id))),
         values => values.into_array()?,
     };
     if values.last() == Some(&Value::Omitted) {
@@ -144,11 +164,13 @@ fn item(entry: Value) -> Option<Kept> {
     if index >= values.len() {
         return None;
     }
+    let lens = values.iter().map(|value| value.as_bytes().map(<[u8]>::len));
+    let len = lens.sum();
     let bytes = match values.swap_remove(index) {
         Value::Null => None,
         value => Some(value.into_bytes()?),
     };
-    Some(Kept::Whole(Item { id, bytes }))
+    Some(Kept::Whole(Item { id, bytes, len }))
 }
 
 /// An ID.
@@ -190,6 +212,7 @@ mod tests {
             last: at(1_795_957_803_396, 0),
             first: Some(at(1_795_957_803_320, 0)),
             added: Some(7),
+            deleted: Some(StreamId::ZERO),
         };
         assert_eq!((info, info.gone()), (expected, Some(2)));
         // As Redis 6.2 says it, of a stream of which everything was trimmed.
@@ -199,8 +222,13 @@ mod tests {
             last: at(9, 1),
             first: None,
             added: None,
+            deleted: None,
         };
         assert_eq!(StreamInfo::parse(&decode(old)), Some(expected));
+        let deleted = INFO.replace("$3\r\n0-0", "$3\r\n7-1");
+        let info = StreamInfo::parse(&decode(&deleted)).unwrap();
+        assert!(info.may_have_deleted(at(7, 1)) && !info.may_have_deleted(at(7, 2)));
+        assert!(!expected.may_have_deleted(at(0, 1)), "nobody knows");
         assert_eq!(expected.gone(), None);
         assert!(is_no_stream(b"ERR no such key") && !is_no_stream(b"ERR no"));
     }
@@ -222,9 +250,11 @@ mod tests {
             *2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nm\r\n$1\r\na\r\n\
             *2\r\n$3\r\n1-1\r\n*4\r\n$1\r\nk\r\n$1\r\nz\r\n$1\r\nm\r\n$1\r\nb\r\n\
             *2\r\n$3\r\n2-0\r\n*4\r\n$1\r\nk\r\n$1\r\nc\r\n$1\r\nl\r\n$1\r\nm\r\n";
-        let expected = [(1, 0, b"a"), (1, 1, b"b"), (2, 0, b"c")].map(|(ms, seq, bytes)| Item {
+        let expected = [(1, 0, b"a", 2), (1, 1, b"b", 4), (2, 0, b"c", 4)];
+        let expected = expected.map(|(ms, seq, bytes, len)| Item {
             id: at(ms, seq),
             bytes: Some(bytes.to_vec()),
+            len: Some(len),
         });
         let whole = |items: &[Item]| Page {
             items: items.to_vec(),
@@ -271,6 +301,19 @@ mod tests {
             page(&nulls),
             (vec![(1, true), (2, false), (3, true)], false)
         );
+    }
+
+    #[test]
+    fn how_long_an_entry_is_is_known_if_all_of_it_was_kept() {
+        let len = |second: &str| {
+            let entry = format!("*1\r\n*2\r\n$3\r\n1-0\r\n*4\r\n+m\r\n+hi\r\n+meta\r\n{second}");
+            let page = page(decode(&entry)).unwrap();
+            assert_eq!(page.items[0].bytes.as_deref(), Some(b"hi".as_slice()));
+            page.items[0].len
+        };
+        assert_eq!(len("$3\r\nabc\r\n"), Some(10));
+        let too_long = format!("$200000\r\n{}\r\n", "x".repeat(200_000));
+        assert_eq!(len(&too_long), None);
     }
 
     #[test]

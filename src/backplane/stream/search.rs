@@ -107,6 +107,7 @@ mod tests {
             last: id(90),
             first: Some(id(50)),
             added: Some(30),
+            deleted: None,
         };
         let is_trimmed =
             |ms, stream: StreamInfo, added| is_trimmed(id(ms), Some(&stream), added, 20);

@@ -17,6 +17,15 @@ pub(super) struct Witness {
     pub(super) added: Option<Acked>,
 }
 
+/// What the reader's Redis has not got, if that of the link for commands must not have it either.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doubt {
+    /// The entry that it has not come to.
+    pub(super) last: StreamId,
+    /// How many answers are under way that know nothing of the doubt: they say how the stream was.
+    pub(super) earlier: usize,
+}
+
 impl Witness {
     /// Whether a stream is another one, as the reader knows it: `has_added` says whether our own
     /// entry is in it, `added` how many entries it had had before, and `max_length` to how many we
@@ -35,6 +44,9 @@ impl Witness {
         let (Some(acked), false) = (&self.added, has_added) else {
             return false;
         };
+        if stream.is_some_and(|stream| stream.may_have_deleted(acked.id)) {
+            return false;
+        }
         // A Redis that does not count entries cannot say that its first ones were trimmed.
         let is_silent = stream.is_some_and(|stream| {
             stream.added.is_none() && stream.first.is_none_or(|first| acked.id < first)
@@ -69,6 +81,7 @@ mod tests {
         last: StreamId { ms: 90, seq: 0 },
         first: Some(StreamId { ms: 20, seq: 0 }),
         added: Some(30),
+        deleted: Some(StreamId { ms: 49, seq: 0 }),
     };
 
     #[test]
@@ -85,6 +98,11 @@ mod tests {
     fn a_stream_without_our_entry_is_another_one_unless_it_was_trimmed() {
         let is_another = |stream| witness(50).contradicts(Some(&stream), false, Some(30), 20);
         assert!(is_another(STREAM));
+        let deleted = StreamInfo {
+            deleted: Some(id(50)),
+            ..STREAM
+        };
+        assert!(!is_another(deleted), "somebody has deleted it");
         let nobody = Witness {
             added: None,
             ..witness(50)

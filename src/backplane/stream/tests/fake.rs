@@ -40,6 +40,8 @@ pub(super) struct Entries {
     pub(super) kept: VecDeque<(StreamId, Vec<u8>)>,
     pub(super) last: StreamId,
     pub(super) added: u64,
+    /// The highest ID that was deleted.
+    pub(super) deleted: StreamId,
     /// To how many it is trimmed, whatever the command says.
     pub(super) max_length: Option<usize>,
     /// Entries that have other fields before the one that is ours: so many, of so many bytes.
@@ -303,14 +305,16 @@ impl Fake {
         let Some(stream) = self.stream_of(conn) else {
             return b"-ERR no such key\r\n".to_vec();
         };
-        let mut reply = format!("%4\r\n+length\r\n:{}\r\n", stream.kept.len()).into_bytes();
+        let mut reply = format!("%5\r\n+length\r\n:{}\r\n", stream.kept.len()).into_bytes();
         reply.extend(b"+last-generated-id\r\n");
         bulk(stream.last.to_string().as_bytes(), &mut reply);
-        let name = if self.counts {
-            "entries-added"
+        let (name, deleted) = if self.counts {
+            ("entries-added", "max-deleted-entry-id")
         } else {
-            "groups"
+            ("groups", "radix-tree-keys")
         };
+        reply.extend(format!("+{deleted}\r\n").bytes());
+        bulk(stream.deleted.to_string().as_bytes(), &mut reply);
         reply.extend(format!("+{name}\r\n:{}\r\n+first-entry\r\n", stream.added).bytes());
         match stream.kept.front() {
             Some((id, bytes)) => stream.write_entry(*id, bytes, &mut reply),
@@ -336,6 +340,13 @@ impl Entries {
             self.added -= 1;
         }
         self.last = self.kept.back().map_or(StreamId::ZERO, |(id, _)| *id);
+    }
+
+    /// Somebody deletes the newest.
+    pub(super) fn delete(&mut self, count: usize) {
+        for (id, _) in self.kept.split_off(self.kept.len() - count) {
+            self.deleted = self.deleted.max(id);
+        }
     }
 
     pub(super) fn trim(&mut self, length: usize) {

@@ -132,6 +132,34 @@ fn a_replica_that_lagged_is_given_what_it_has_missed() {
 }
 
 #[test]
+fn what_somebody_deletes_is_not_missed() {
+    let mut world = World::new(2);
+    world.chat(20);
+    // The youngest of either, as whoever moderates does.
+    world.redis.stream.as_mut().unwrap().delete(2);
+    world.pass(12 * SECOND);
+    for index in 0..2 {
+        assert_eq!(world.metric(index, "reconnects_total{reason=\"deaf\"}"), 0);
+    }
+    // Nor is it added again by who comes back.
+    world.redis.hang_up_all();
+    world.settle();
+    world.pass(2 * SECOND);
+    for index in 0..2 {
+        assert_eq!(world.metric(index, "replayed_total"), 0);
+    }
+    assert_eq!(world.redis.stream.as_ref().unwrap().kept.len(), 38);
+    // What is lost behind it is added again.
+    world.chat(5);
+    world.restart(|stream| stream.as_mut().unwrap().lose(4));
+    world.settle();
+    world.pass(15 * SECOND);
+    let replayed = (0..2).map(|index| world.metric(index, "replayed_total"));
+    assert_eq!(replayed.sum::<u64>(), 4);
+    world.assert_complete();
+}
+
+#[test]
 fn another_entry_of_the_same_name_is_not_taken_for_ours() {
     let mut world = World::new(1);
     world.chat(20);
@@ -787,6 +815,38 @@ fn a_reader_that_reads_another_stream_than_is_written_to_notices() {
         })
         .sum();
     assert!(told > 0);
+}
+
+#[test]
+fn an_answer_that_is_older_than_a_doubt_does_not_settle_it() {
+    let begin = || {
+        let mut world = World::with(1, |config| config.op_timeout = 10 * SECOND);
+        world.redis.add(b"not ours", world.now);
+        world.pass(7 * SECOND);
+        world
+    };
+    let mut world = begin();
+    let (beats, mut turns) = (world.count("PUBLISH"), 0);
+    while world.count("PUBLISH") == beats {
+        world.turn();
+        turns += 1;
+    }
+    // Once more: what Redis says then, and how the stream is with it, is long under way.
+    let mut world = begin();
+    for _ in 1..turns {
+        world.turn();
+    }
+    world.nodes[0].distance = 4 * SECOND;
+    world.turn();
+    assert_eq!(world.count("PUBLISH"), beats + 1);
+    world.nodes[0].distance = Duration::ZERO;
+    world.redis.stream = None;
+    world.pass(20 * SECOND);
+    assert_eq!(
+        world.metric(0, "reconnects_total{reason=\"deaf\"}"),
+        1,
+        "the reader is in doubt, and nobody else"
+    );
 }
 
 #[test]
