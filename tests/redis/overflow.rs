@@ -210,23 +210,48 @@ fn entries_too_long_to_keep() {
     });
     let key = stream_key(&stage.redis);
     let mut redis = stage.redis.connect();
-    let megabyte = vec![b'x'; 1 << 20];
-    let entries: [(usize, &[u8]); 3] = [(5000, b""), (100_000, b"x"), (10, &megabyte)];
-    for (fields, value) in entries {
+    let (megabyte, page) = (vec![b'x'; 1 << 20], vec![b'x'; 32 * 1024]);
+    let entries: [&[(usize, &[u8])]; 5] = [
+        &[(5000, b"")],
+        &[(100_000, b"x")],
+        &[(10, &megabyte)],
+        // The room ends among the short ones.
+        &[(279, &page), (1500, b"x")],
+        // More than there is room for, wherever it stands.
+        &[(320, &page)],
+    ];
+    let mut last = Vec::new();
+    for fields in entries {
         let mut command = vec![b"XADD".as_slice(), key.as_bytes(), b"*"];
-        command.extend((0..fields).flat_map(|_| [b"f".as_slice(), value]));
-        let id = redis.call(&command).expect("an answer");
-        assert!(matches!(id, Reply::Bulk(_)), "{id:?}");
-        pass(Duration::from_millis(500));
+        for (count, value) in fields {
+            command.extend((0..*count).flat_map(|_| [b"f".as_slice(), *value]));
+        }
+        match redis.call(&command).expect("an answer") {
+            Reply::Bulk(id) => last = id,
+            other => panic!("{other:?}"),
+        }
+        // What is said behind it is heard, so all have passed it over.
+        stage.wait_until_heard(10);
     }
-    // Whoever comes back finds all of them again.
+    // The last one is the stream's first: that is shown to whoever asks how the stream is, which
+    // all do every 5 s.
+    let trim = [
+        b"XTRIM".as_slice(),
+        key.as_bytes(),
+        b"MINID",
+        last.as_slice(),
+    ];
+    let trimmed = redis.call(&trim).expect("an answer");
+    assert!(matches!(trimmed, Reply::Integer(5..)), "{trimmed:?}");
+    pass(Duration::from_secs(6));
+    // Whoever comes back finds it again.
     stage.proxies[1].cut();
     pass(Duration::from_millis(500));
     stage.proxies[1].mend();
     stage.nothing_was_lost();
     for node in &stage.nodes {
         let too_long = node.metric("fanfare_redis_rejected_total{reason=\"size\"}");
-        assert_eq!(too_long, 3);
+        assert_eq!(too_long, 5);
         let wrong = node.metric("fanfare_redis_reconnects_total{reason=\"protocol\"}");
         assert_eq!(wrong, 0);
     }
