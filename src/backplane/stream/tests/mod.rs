@@ -958,6 +958,31 @@ fn an_entry_of_a_new_stream_is_new_whatever_it_is_called() {
 }
 
 #[test]
+fn what_is_still_to_be_read_over_a_long_way_is_not_missing() {
+    let mut world = World::new(2);
+    world.chat(5);
+    world.nodes[1].is_cut = true;
+    let long = "x".repeat(60_000);
+    for number in 5..405 {
+        world.say(0, &format!("0.{number} {long}"));
+        world.turn();
+    }
+    world.nodes[1].distance = SECOND * 2 / 5;
+    world.nodes[1].is_cut = false;
+    // A few come at once, as many as were asked for: heartbeats come long before what they tell
+    // of, and it takes longer than anything is waited for that is missing.
+    let begun = world.now;
+    while world.nodes[1].heard.len() < 405 {
+        assert!(world.now < begun + 60 * SECOND);
+        world.turn();
+    }
+    let took = world.now - begun;
+    assert!(took > 15 * SECOND, "{took:?}");
+    world.pass(15 * SECOND);
+    assert_eq!(world.metric(1, "gap_messages_total"), 0);
+}
+
+#[test]
 fn what_is_not_read_yet_is_not_missing_and_not_in_time() {
     let mut world = World::new(2);
     world.chat(5);
