@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::Client;
-use crate::crashes::MAX_LOST;
 use crate::ledger::Order;
 use crate::node::Node;
 use crate::proxy::Proxy;
@@ -292,9 +291,10 @@ fn node_of_some_rooms_killed_and_restarted() {
             }
         });
         let outcome = scene.stage.stream_loses_nothing();
+        let by_a_crash = outcome.most_lost_by_a_crash();
         for (room, home) in shards() {
             let lost = outcome.lost_in(0, room) + outcome.lost_in(1, room);
-            let most = if home == DEAD { MAX_LOST } else { 0 };
+            let most = if home == DEAD { by_a_crash } else { 0 };
             assert!(lost <= most, "{lost} lost in {room:?}");
         }
     });

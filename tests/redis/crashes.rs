@@ -8,9 +8,6 @@ use crate::pass;
 use crate::server::{Keeps, RedisServer};
 use crate::stage::{Mode, Plan, Stage, in_both_modes};
 
-/// What Pub/Sub may lose when Redis is killed: what it had acknowledged and not sent yet.
-pub(crate) const MAX_LOST: usize = 5;
-
 /// How soon servers are joined again when Redis is back: the longest back-off, and the gate.
 const MAX_JOINING: Duration = Duration::from_millis(2500);
 
@@ -18,7 +15,8 @@ const MAX_JOINING: Duration = Duration::from_millis(2500);
 pub(crate) fn check_loss(stage: &mut Stage) -> Outcome {
     let outcome = stage.stream_loses_nothing();
     let lost = outcome.lost();
-    assert!(lost <= MAX_LOST, "{lost} lost");
+    let most = outcome.most_lost_by_a_crash();
+    assert!(lost <= most, "{lost} lost, and not {most} at most");
     outcome
 }
 
@@ -75,7 +73,7 @@ fn killed_twenty_times() {
         }
         let outcome = stage.stream_loses_nothing();
         let lost = outcome.lost();
-        assert!(lost <= 20 * MAX_LOST, "{lost} lost");
+        assert!(lost <= 20 * outcome.most_lost_by_a_crash(), "{lost} lost");
     });
 }
 

@@ -7,6 +7,10 @@ use std::time::Duration;
 use crate::ledger::{Account, MAX_SILENCE};
 use crate::stage::Mode;
 
+/// What Pub/Sub may lose when Redis is killed: what it had acknowledged and not sent yet, in one
+/// turn of its loop.
+const MAX_LOST: usize = 5;
+
 /// What one client heard of its own server's clients, and of the others.
 pub(crate) struct Accounts {
     pub(crate) node: usize,
@@ -52,6 +56,14 @@ impl Outcome {
         (0..=nodes.unwrap_or(0))
             .map(|node| self.lost_at(node))
             .sum()
+    }
+
+    /// What a crash of Redis may cost in Pub/Sub. A turn of its loop is as long as the machine makes
+    /// it, and what was said meanwhile is in it.
+    pub(crate) fn most_lost_by_a_crash(&self) -> usize {
+        let turns = self.took.as_micros() / self.lateness.as_micros().max(1);
+        let turns = usize::try_from(turns.max(1)).unwrap_or(usize::MAX);
+        MAX_LOST + self.said.div_ceil(turns)
     }
 
     /// The longest that somebody waited for a client of the same server.

@@ -124,6 +124,8 @@ fn loading_a_large_file() {
         let mut resp = stage.redis.connect();
         resp.call(&[b"EVAL", script.as_bytes(), b"0"]).unwrap();
         drop(resp);
+        // What came while the script ran is gone through.
+        stage.wait_until_heard(10);
         stage.redis.kill();
         stage.redis.restart_with(&["--key-load-delay", "500"]);
         let mut has_loaded = false;
