@@ -58,8 +58,8 @@ impl Outcome {
             .sum()
     }
 
-    /// What a crash of Redis may cost in Pub/Sub. A turn of its loop is as long as the machine makes
-    /// it, and what was said meanwhile is in it.
+    /// What a crash of Redis may cost in Pub/Sub. A turn of its loop is as long as the machine
+    /// makes it, and what was said meanwhile is in it.
     pub(crate) fn most_lost_by_a_crash(&self) -> usize {
         let turns = self.took.as_micros() / self.lateness.as_micros().max(1);
         let turns = usize::try_from(turns.max(1)).unwrap_or(usize::MAX);
